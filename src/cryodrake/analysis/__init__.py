@@ -1,0 +1,1 @@
+"""What came out: figures, alignment to a truth, errors of poses."""

@@ -1,0 +1,171 @@
+"""The command `cryodrake`: finds the command's config and its program, and turns what happens into an exit code.
+
+0 done · 1 a fault of ours · 2 the user's input · 130 stopped by the user, resumable. Libraries that take seconds to
+load are imported only by the command that is run, so that `--help` is quick.
+"""
+
+import argparse
+import errno
+import importlib
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cryodrake import __version__
+from cryodrake.errors import InputError, JobStopped
+
+DONE, OUR_FAULT, BAD_INPUT, STOPPED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command's config class and its program `main(config)` are, both as module:name."""
+
+    config: str
+    main: str
+    words: str
+
+
+COMMANDS = {
+    "abinit": Command(
+        "cryodrake.training.config:AbinitConfig", "cryodrake.app.abinit:main", "poses and a map from images alone"
+    ),
+    "backproject": Command(
+        "cryodrake.training.config:BackprojectConfig", "cryodrake.app.backproject:main", "a map from known poses"
+    ),
+    "export": Command(
+        "cryodrake.app.export:ExportConfig", "cryodrake.app.export:main", "a job's particles as .star, .cs or .pkl"
+    ),
+    "simulate": Command(
+        "cryodrake.data.simulation_config:SimulateConfig",
+        "cryodrake.app.simulate:main",
+        "particle images with a known truth",
+    ),
+    "evaluate": Command(
+        "cryodrake.analysis.evaluate:EvaluateConfig", "cryodrake.app.evaluate:main", "a job against that truth"
+    ),
+    "demo": Command("cryodrake.app.demo:DemoConfig", "cryodrake.app.demo:main", "simulate, reconstruct, evaluate"),
+}
+
+
+def entry() -> NoReturn:
+    """The console script."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # KeyboardInterrupt, until a job listens itself
+    warnings.showwarning = _forget  # until a job's log takes them
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command and returns the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return DONE
+    if arguments[0] in ("-V", "--version"):
+        print(f"cryodrake {__version__}")
+        return DONE
+    name, *rest = arguments
+    if name not in COMMANDS:
+        _say(f"no command {name!r}; there are {', '.join(COMMANDS)}")
+        return BAD_INPUT
+    job = None
+    try:
+        config = parse(name, rest)
+        job = getattr(config, "out", None)
+        _load(COMMANDS[name].main)(config)
+        return DONE
+    except InputError as error:
+        _say(f"error: {error}")
+        return BAD_INPUT
+    except (KeyboardInterrupt, JobStopped) as stop:
+        _say(_how_to_resume(name, job, str(stop)))
+        return STOPPED
+    except SystemExit as leave:  # tyro's: help was shown, or the command line is wrong
+        return leave.code if isinstance(leave.code, int) else BAD_INPUT
+    except Exception as fault:
+        if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            _say(
+                f"error: {fault.filename or job}: the disk is full\n  do: free some space; --resume goes on with a job"
+            )
+            return BAD_INPUT
+        _say(_our_fault(fault, job))
+        return OUR_FAULT
+
+
+def parse(name: str, arguments: Sequence[str]) -> Any:
+    """The command's config from its arguments, over those of `--config FILE` or of the job that is resumed.
+
+    Raises:
+        InputError: the file cannot be used, or the arguments would change a job that is resumed.
+        SystemExit: help was asked for, or the arguments are wrong; tyro has said which.
+    """
+    import tyro
+
+    from cryodrake.app.options import changed_options, read_options
+
+    config_class = _load(COMMANDS[name].config)
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--config", type=Path)
+    file, rest = early.parse_known_args(arguments)
+    early.add_argument("--resume", action="store_true")
+    early.add_argument("-o", "--out", type=Path)
+    known, _ = early.parse_known_args(rest)
+    saved = known.out / "job.toml" if known.resume and known.out and (known.out / "job.toml").exists() else None
+    if saved and file.config:
+        raise InputError("--config does not go with --resume", where=file.config, expected="the job's own options")
+    path = saved or file.config
+    default = read_options(path, config_class, name) if path else None
+    description = f"{COMMANDS[name].words.capitalize()}. --config FILE takes the options from a job.toml."
+    config = tyro.cli(
+        config_class, args=rest, default=default, prog=f"cryodrake {name}", description=description,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+    )  # fmt: skip
+    if saved and default is not None and (changed := changed_options(default, config)):
+        raise InputError(
+            f"{', '.join(changed)} cannot change when a job is resumed", where=saved, do="leave it out, or start anew"
+        )
+    return config
+
+
+def _load(reference: str) -> Any:
+    module, name = reference.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _overview() -> str:
+    lines = ["cryodrake: from cryo-EM particle images to a map, from nothing", ""]
+    lines += [f"  cryodrake {name:<12} {command.words}" for name, command in COMMANDS.items()]
+    return "\n".join([*lines, "", "`cryodrake COMMAND --help` lists a command's options."])
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _forget(*_: object, **__: object) -> None:
+    """Warnings of libraries are not for users' terminals."""
+
+
+def _how_to_resume(name: str, job: Path | None, reason: str) -> str:
+    if job is not None and (job / "job.toml").exists():
+        return f"{reason or 'stopped'}; to go on: cryodrake {name} -o {job} --resume"
+    return "stopped"
+
+
+def _our_fault(fault: Exception, job: Path | None) -> str:
+    """The short text; the traceback goes to the job's log, or to the screen where there is no job to hold it."""
+    short = f"cryodrake failed, which is our fault and not yours: {type(fault).__name__}: {fault}"
+    trace = "".join(traceback.format_exception(fault))
+    log = None if job is None else job / "log.txt"
+    try:
+        if log is not None and log.exists():
+            with log.open("a", encoding="utf-8") as file:
+                file.write(trace)
+            return f"{short}\n  the details are in {log}; please report them"
+    except OSError:
+        pass
+    return f"{trace}{short}"

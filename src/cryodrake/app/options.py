@@ -1,0 +1,173 @@
+"""job.toml: the options of a command as a file that people read, edit and run again.
+
+A line is `option = value`; an option that is not set stands as a comment, and every line carries its meaning. Paths are
+written absolute, so that the file runs from anywhere. `ACTIONS` are not saved; `STEERING` may differ when a job is
+resumed.
+"""
+
+import dataclasses
+import difflib
+import json
+import re
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import docstring_parser
+
+from cryodrake import __version__
+from cryodrake.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Config = TypeVar("Config")
+
+ACTIONS = {"resume"}
+STEERING = {"device", "memory_gib", "max_minutes"}
+
+
+def write_options(config: Any, command: str) -> str:
+    """The text of job.toml for a config dataclass."""
+    meaning: dict[str, str] = {}
+    for owner in type(config).__mro__[-2::-1]:  # the docs of inherited fields stand in the base's source
+        meaning |= {p.arg_name: p.description or "" for p in docstring_parser.parse_from_object(owner).params}
+    lines = [
+        f"# cryodrake {__version__}; to run it again: cryodrake {command} --config job.toml -o ANOTHER_FOLDER",
+        f'command = "{command}"',
+        "",
+        "[options]",
+    ]
+    for field in dataclasses.fields(config):
+        if field.name in ACTIONS:
+            continue
+        value = getattr(config, field.name)
+        line = f"# {field.name} =" if value is None else f"{field.name} = {_toml(value)}"
+        lines.append(f"{line}  # {' '.join(meaning.get(field.name, '').split())}".rstrip(" #"))
+    return "\n".join(lines) + "\n"
+
+
+def read_options(path: Path, config_class: type[Config], command: str) -> Config:
+    """The config that job.toml describes.
+
+    Raises:
+        InputError: the file is missing, is not TOML, is for another command, or holds an unknown option or a value
+            of the wrong kind (named with file and line).
+    """
+    text, table = load_toml(path)
+    if table.get("command", command) != command:
+        raise InputError(
+            f"this file is for `cryodrake {table['command']}`", where=path, expected=f"a file for `cryodrake {command}`"
+        )
+    fields = {f.name: f for f in dataclasses.fields(config_class) if f.name not in ACTIONS}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(config_class)
+    options, values = table.get("options", {}), {}
+    for stray in set(table) - {"command", "options"}:
+        raise InputError(
+            f"unknown option {stray!r}", where=f"{path}, line {_line_of(text, stray)}", expected="[options]"
+        )
+    for name, value in options.items():
+        where = f"{path}, line {_line_of(text, name)}"
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=3, cutoff=0.5) or sorted(fields)
+            raise InputError(f"unknown option {name!r}", where=where, expected=f"for example {', '.join(near)}")
+        try:
+            values[name] = _convert(value, hints[name])
+        except ValueError:
+            raise InputError(f"{name} is {value!r}", where=where, expected=_words(hints[name])) from None
+    missing = [f.name for f in fields.values() if _is_required(f) and f.name not in options]
+    if missing:
+        raise InputError(
+            f"no value for {', '.join(missing)}", where=path, do='add a line such as: particles = "a.star"'
+        )
+    return config_class(**values)
+
+
+def changed_options(saved: Config, wanted: Config) -> list[str]:
+    """Names of the options whose change would make a resumed job another job."""
+    names = [f.name for f in dataclasses.fields(saved) if f.name not in ACTIONS | STEERING]  # type: ignore[arg-type]
+    pairs = {name: (getattr(saved, name), getattr(wanted, name)) for name in names}
+    return [name for name, (a, b) in pairs.items() if _comparable(a) != _comparable(b)]
+
+
+def _comparable(value: Any) -> Any:
+    return value.absolute() if isinstance(value, Path) else value
+
+
+def load_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """The file's text and what it says.
+
+    Raises:
+        InputError: it is missing or is not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except FileNotFoundError:
+        raise InputError("no such file", where=path) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", where=path) from None
+    except tomllib.TOMLDecodeError as error:  # its message ends in "(at line 3, column 7)"
+        raise InputError(f"not valid TOML: {error}", where=path, expected="lines such as: box = 64") from None
+
+
+def _line_of(text: str, name: str) -> int:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if re.match(rf"\s*\[?\s*[\"']?{re.escape(name)}[\"']?\s*[=\].]", line):
+            return number
+    return 1
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Path):
+        value = str(value.absolute())
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    raise TypeError(f"no TOML for {value!r}")
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return typing.get_args(hint)
+    return (hint,)
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    """A TOML value as a field of this type (an integer may be a float, a string a path); ValueError where it is not."""
+    for kind in _alternatives(hint):
+        origin, args = typing.get_origin(kind), typing.get_args(kind)
+        if origin is Literal and any(value == a and type(value) is type(a) for a in args):
+            return value
+        if origin is tuple and isinstance(value, list):
+            inner = args[:1] * len(value) if args[1:] == (...,) else args
+            return tuple(_convert(v, h) for v, h in zip(value, inner, strict=True))
+        if kind is float and type(value) in (int, float):
+            return float(value)
+        if kind is Path and isinstance(value, str):
+            return Path(value)
+        if type(value) is kind:
+            return value
+    raise ValueError(f"{value!r} is not {_words(hint)}")
+
+
+def _words(hint: Any) -> str:
+    names = {Path: "a path", float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+    kinds = [k for k in _alternatives(hint) if k is not type(None)]
+    return " or ".join(
+        f"one of {', '.join(map(str, typing.get_args(k)))}" if typing.get_origin(k) is Literal else names.get(k, str(k))
+        for k in kinds
+    )
+
+
+def _is_required(field: dataclasses.Field) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

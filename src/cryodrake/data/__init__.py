@@ -1,0 +1,1 @@
+"""Particles as the reconstruction sees them: stacks, coefficients, half sets; and simulation."""

@@ -1,0 +1,140 @@
+"""Every option of `simulate`: one frozen dataclass, saved in truth/simulation.json. Nothing heavy is imported here."""
+
+import math
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import tyro
+
+from cryodrake.errors import InputError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a preset decides, where the user does not; units and meanings as in `SimulateConfig`."""
+
+    box: int
+    form_box: int
+    snr: float
+    shift_px: float
+    defocus_um: tuple[float, float]
+    bfactor_A2: float
+
+
+PRESETS = {
+    "default": Recipe(box=64, form_box=64, snr=0.1, shift_px=5, defocus_um=(1.0, 2.5), bfactor_A2=0),
+    # Jeon et al. (2024) CryoBench, NeurIPS Datasets and Benchmarks; their 1.5 Å at 256 px becomes 3 Å at 128 px.
+    "cryobench": Recipe(box=128, form_box=256, snr=0.01, shift_px=20, defocus_um=(1.3, 1.9), bfactor_A2=100),
+}
+
+
+@dataclass(frozen=True)
+class SimulateConfig:
+    """Particle images of a known structure, with the truth beside them."""
+
+    out: Annotated[Path, tyro.conf.arg(aliases=("-o",))]
+    """Folder to make: particles.star, particles.mrcs, truth/."""
+    structures: tuple[Path, ...] = ()
+    """One or several maps (.mrc) or atomic models (.pdb, .cif); each is a state. Default: the built-in complex."""
+    complex_seed: int = 0
+    """Seed of the built-in complex: another one is another structure."""
+    preset: Literal["default", "cryobench"] = "default"
+    """cryobench: 256 px images with shifts of ±20 px and SNR 0.01, then Fourier cropped to 128 px."""
+    n: int = 5000
+    """Number of images."""
+    box: int | None = None
+    """Side of the images, pixels, even. Default: 64 (cryobench 128)."""
+    form_box: int | None = None
+    """Side at which images are formed and noised, before the Fourier crop to box. Default: box (cryobench 256)."""
+    apix: float | None = None
+    """Pixel size of the images, Å. Default: the map's own field of view, or what gives the molecule 0.65 of the box."""
+    resolution_A: float | None = None
+    """Atoms are Gaussians that reach 1/e at this resolution. Default: two pixels of form_box."""
+    centre: bool = False
+    """Move the first map's centre of mass to the centre of the box, and the others along (models always are)."""
+    snr: float | None = None
+    """Variance of the clean images over that of the noise, all pixels; inf: no noise. Default: 0.1 (cryobench 0.01)."""
+    noise_colour: float = 0.0
+    """0: white. Else the noise spectrum falls as 1/(1 + (s/5)²)^(colour/2) with the shell s, on a white tenth."""
+    shift_px: float | None = None
+    """x and y shifts are uniform in ± this, pixels of form_box. Default: those of poses_from, else 5 (cryobench 20)."""
+    defocus_um: tuple[float, float] | None = None
+    """Range of the mean defocus, µm underfocus. Default: 1 to 2.5 (cryobench 1.3 to 1.9)."""
+    astigmatism_um: float = 0.0
+    """Largest difference of the two defocus values, µm; its angle is uniform."""
+    voltage_kV: float = 300.0
+    """Accelerating voltage, kV."""
+    cs_mm: float = 2.7
+    """Spherical aberration, mm."""
+    amplitude_contrast: float = 0.1
+    """Fraction of amplitude contrast, w."""
+    phase_shift_deg: float = 0.0
+    """Phase shift of a phase plate, degrees."""
+    bfactor_A2: float | None = None
+    """The CTF's envelope is exp(-B s²/4), Å². Default: 0 (cryobench 100)."""
+    orientations: Literal["uniform", "preferred"] = "uniform"
+    """preferred: views are drawn from a few clusters (see preferred_*), in-plane angles uniformly."""
+    preferred_views: int = 3
+    """Number of clusters of preferred views; their directions are random, their shares 1, 1/2, 1/3 …"""
+    preferred_spread_deg: float = 12.0
+    """Spread of each cluster, degrees (von Mises-Fisher with concentration 1/spread²)."""
+    preferred_share: float = 0.9
+    """Share of the images in the clusters; the rest is uniform."""
+    poses_from: Path | None = None
+    """Take orientations, and shifts unless shift_px is given, of random particles of this .star or .cs."""
+    ctf_from: Path | None = None
+    """Take CTFs of random particles of this .star or .cs (the same ones as poses_from, where it is the same file)."""
+    scale_jitter: float = 0.0
+    """Relative standard deviation of each image's contrast (log-normal)."""
+    optics_groups: int = 1
+    """Number of optics groups, drawn at random."""
+    group_spread: float = 0.0
+    """The groups' pixel sizes and noise amplitudes run from 1 - this to 1 + this times the nominal one."""
+    invert: bool = False
+    """Write particles black on white, as micrographs show them."""
+    seed: int = 0
+    """Seed of everything else that is random."""
+
+    def __post_init__(self) -> None:
+        for name in ("box", "form_box"):
+            value = getattr(self, name)
+            if value is not None and (value < 16 or value % 2):
+                _refuse(name, value, "an even number of pixels, 16 or more")
+        for name in ("apix", "resolution_A", "snr", "voltage_kV", "preferred_spread_deg"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                _refuse(name, value, "a positive number")
+        for name in ("n", "optics_groups", "preferred_views"):
+            if getattr(self, name) < 1:
+                _refuse(name, getattr(self, name), "1 or more")
+        for name in ("noise_colour", "shift_px", "astigmatism_um", "scale_jitter", "seed", "complex_seed"):
+            value = getattr(self, name)
+            if value is not None and not (value >= 0 and math.isfinite(value)):
+                _refuse(name, value, "zero or a positive number")
+        for name in ("amplitude_contrast", "preferred_share", "group_spread"):
+            if not 0 <= getattr(self, name) <= 1:
+                _refuse(name, getattr(self, name), "a fraction, 0 to 1")
+        if self.group_spread > 0.5:
+            _refuse("group_spread", self.group_spread, "0 to 0.5")
+        if self.defocus_um is not None and not 0 <= self.defocus_um[0] <= self.defocus_um[1] <= 100:
+            _refuse("defocus_um", self.defocus_um, "two numbers in µm, the smaller one first, such as 1 2.5")
+
+    def recipe(self) -> Recipe:
+        """The preset with what the user gave in its place.
+
+        Raises:
+            InputError: form_box is smaller than box.
+        """
+        preset = PRESETS[self.preset]
+        given = {f.name: getattr(self, f.name) for f in fields(Recipe) if getattr(self, f.name) is not None}
+        recipe = replace(preset, **given)
+        if self.form_box is None and preset.form_box == preset.box:
+            recipe = replace(recipe, form_box=recipe.box)
+        if recipe.form_box < recipe.box:
+            _refuse("form_box", recipe.form_box, f"box ({recipe.box}) or more")
+        return recipe
+
+
+def _refuse(name: str, value: object, expected: str) -> NoReturn:
+    raise InputError(f"{name} is {value}", where=f"--{name.replace('_', '-')}", expected=expected)

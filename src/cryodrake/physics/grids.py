@@ -1,0 +1,61 @@
+"""Nested grids of rotations and shifts.
+
+Rotations: HEALPix directions (nside 2^order, nested ordering; Górski et al. 2005) × 6·2^order in-plane angles. Pixel p of one order
+has children 4p…4p+3 in the next and in-plane angle j has children 2j, 2j+1, so a rotation has 8 children: the next order's
+cell is cut in 8. Order 1 is 48 × 12 = 576 (30°), order 2 is 192 × 24 = 4608 (15°). Yershova et al. 2010, IJRR 29, 801.
+Index of a rotation: pixel · n_inplane + j.
+"""
+
+import healpix
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from cryodrake.physics.rotations import euler_deg_to_matrix
+
+
+def n_inplane(order: int) -> int:
+    return 6 * 2**order
+
+
+def n_rotations(order: int) -> int:
+    """12·4^order directions × 6·2^order in-plane angles."""
+    return 12 * 4**order * n_inplane(order)
+
+
+def spacing_deg(order: int) -> float:
+    """In-plane step; the HEALPix directions lie about as far apart (58.6°/nside)."""
+    return 360.0 / n_inplane(order)
+
+
+def rotations_of(order: int, index: Int64[Tensor, " q"]) -> Float[Tensor, "q 3 3"]:
+    """Rotation matrices of grid indices. In-plane angle j sits at the centre of its cell, (j + ½)·spacing."""
+    pixel, j = index // n_inplane(order), index % n_inplane(order)
+    tilt, rot = healpix.pix2ang(2**order, pixel.cpu().numpy(), nest=True)
+    psi = (j.cpu().double() + 0.5) * spacing_deg(order)
+    euler = torch.stack([torch.from_numpy(np.rad2deg(rot)), torch.from_numpy(np.rad2deg(tilt)), psi], dim=1)
+    return euler_deg_to_matrix(euler).float().to(index.device)
+
+
+def all_rotations(order: int, device: str | torch.device = "cpu") -> Float[Tensor, "q 3 3"]:
+    """The whole grid, in index order (direction-major)."""
+    return rotations_of(order, torch.arange(n_rotations(order))).to(device)
+
+
+def children(order: int, index: Int64[Tensor, "*q"]) -> Int64[Tensor, "*q 8"]:
+    """Indices, at order + 1, of the eight cells that cut each cell."""
+    pixel, j = index // n_inplane(order), index % n_inplane(order)
+    p = torch.arange(4, device=index.device)
+    c = torch.arange(2, device=index.device)
+    kids = (4 * pixel[..., None, None] + p[:, None]) * n_inplane(order + 1) + 2 * j[..., None, None] + c
+    return kids.flatten(-2)
+
+
+def shift_grid(extent_px: float, step_px: float) -> Float[Tensor, "t 2"]:
+    """Shifts (x, y) on a square lattice with `step_px`, symmetric about 0, inside the disc of radius `extent_px`."""
+    n = int(np.ceil(extent_px / step_px - 1e-6))
+    axis = torch.arange(-n, n + 1, dtype=torch.float32) * step_px
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    grid = torch.stack([x.flatten(), y.flatten()], dim=1)
+    return grid[grid.norm(dim=1) <= extent_px * 1.1 + 1e-6]

@@ -1,0 +1,80 @@
+"""Every option of the commands that reconstruct: one frozen dataclass each, saved as job.toml and runnable again.
+
+Lengths are in Å unless a name says otherwise. Nothing heavy is imported here, so `--help` is quick.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from cryodrake.errors import InputError
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """The particles, how to read them, and where the job goes."""
+
+    particles: tyro.conf.Positional[Path]
+    """Particle images: .star, .cs, .mrcs, or a .txt list of stacks."""
+    out: Annotated[Path, tyro.conf.arg(aliases=("-o",))]
+    """Job folder to make."""
+    ctf: Path | None = None
+    """cryoDRGN's ctf.pkl, for particles whose file has no CTF."""
+    datadir: Path | None = None
+    """Folder that the stacks' paths are relative to."""
+    ind: Path | None = None
+    """cryoDRGN's ind.pkl: use only these rows."""
+    apix: float | None = None
+    """Pixel size of the images as stored, in Å, where the file has none or a wrong one."""
+    box: int | None = None
+    """Fourier crop the images to this many pixels (even). Default: chosen by the command."""
+    diameter_A: float | None = None
+    """Diameter of the circle around the particle, in Å. Default: 0.85 of the box."""
+    seed: int = 0
+    """Seed of everything random: half sets, starts, subsets."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes the CUDA card if there is one."""
+    memory_gib: float = 4.0
+    """Memory that the job may use, in GiB."""
+    max_minutes: float | None = None
+    """Stop, resumable, after this many minutes."""
+    resume: bool = False
+    """Go on with the job in the folder from its last checkpoint."""
+
+    def __post_init__(self) -> None:
+        if self.box is not None and (self.box < 16 or self.box % 2):
+            raise InputError(f"box is {self.box}", where="--box", expected="an even number of pixels, 16 or more")
+        for name in ("apix", "diameter_A", "memory_gib", "max_minutes"):
+            value, option = getattr(self, name), f"--{name.replace('_', '-')}"
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise InputError(f"{name} is {value}", where=option, expected="a positive number")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}", where="--seed", expected="zero or a positive integer")
+
+
+@dataclass(frozen=True)
+class AbinitConfig(InputOptions):
+    """Poses and a map from particle images alone."""
+
+    zdim: int = 0
+    """Dimensions of each particle's state; 0 means one rigid structure."""
+    preset: Literal["default", "cryodrgn2"] = "default"
+    """cryodrgn2 follows the published schedule of Zhong et al. (ICCV 2021)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.zdim != 0:
+            raise InputError(
+                f"zdim is {self.zdim}", where="--zdim", expected="0: this version reconstructs one rigid structure"
+            )
+
+
+@dataclass(frozen=True)
+class BackprojectConfig(InputOptions):
+    """A map, half maps and their FSC from particles whose poses are known."""
+
+    poses: Path | None = None
+    """cryoDRGN's pose.pkl, for particles whose file has no poses."""
