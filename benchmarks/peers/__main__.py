@@ -50,9 +50,9 @@ class Options:
     """Measure RELION's initial model, and have it rebuild our map."""
     relion_prefix: str = ""
     """Put before relion_refine and relion_reconstruct, e.g. /usr/bin/."""
-    relion_iterations: tuple[int, int, int] = (6, 12, 4)
+    relion_iterations: tuple[int, int, int] = (50, 20, 5)
     """Initial, in-between and final iterations that are run, of the GUI's 50 200 50."""
-    relion_minutes: float = 60.0
+    relion_minutes: float = 90.0
     """RELION is stopped after this; what it has not reached is charged at its last measured rate."""
     particle_diameter_A: float | None = None
     """Mask diameter for RELION; 0.9 of the box when not given."""
@@ -71,14 +71,14 @@ def measure_ours(options: Options, work: Path) -> dict:
     return {"program": "cryodrake abinit", "command": " ".join(command), "job": str(job), **clocks}
 
 
-def measure(options: Options) -> dict:
-    """Everything that can be measured with what is there; keys are absent where a program is."""
+def measure(options: Options, result: dict) -> None:
+    """Put everything that can be measured with what is there into `result`; keys are absent where a program is."""
     data, work = options.data.absolute(), (options.work or options.data / "peers").absolute()
     work.mkdir(parents=True, exist_ok=True)
     with mrcfile.open(data / "particles.mrcs", header_only=True, permissive=True) as stack:
         n_here, box, pixel_size_A = int(stack.header.nz), int(stack.header.nx), float(stack.voxel_size.x)
     n_images, diameter_A = options.n or n_here, options.particle_diameter_A or 0.9 * box * pixel_size_A
-    result: dict = {"data": str(data), "images_in_set": n_here, "n_images": n_images, "box": box}
+    result |= {"data": str(data), "images_in_set": n_here, "n_images": n_images, "box": box}
     result |= {"threads": options.threads, "load_before": os.getloadavg()[0]}
     job, prefix, threads = options.job, options.relion_prefix, options.threads
     if job is None and options.cryodrake.exists():
@@ -96,15 +96,16 @@ def measure(options: Options) -> dict:
         limit_s = 60 * options.relion_minutes
         peer = Relion(prefix, work, data, threads, diameter_A, options.relion_iterations, limit_s)
         result["relion"] = peer.report(n_images)
-    return result
 
 
 def main() -> None:
     """Measure, write, print."""
     options = tyro.cli(Options, description=__doc__)
-    result = measure(options)
-    result["options"] = {key: str(value) for key, value in asdict(options).items()}
-    options.out.write_text(json.dumps(result, indent=1))
+    result: dict = {"options": {key: str(value) for key, value in asdict(options).items()}}
+    try:
+        measure(options, result)
+    finally:  # what took an hour to measure is kept when the next program fails
+        options.out.write_text(json.dumps(result, indent=1))
     print(table(result))
 
 

@@ -5,10 +5,11 @@ InitialModel` writes it to note.txt), but for the mask's diameter, the threads, 
 RELION interpolates resolution (35 to 15 Å) and mini-batch (100 to 500 images) over the iterations in between, so a
 shortened run passes through the same settings in fewer steps.
 
-The cost of an image is not constant: the fine half of the search visits only what the coarse half found significant, so
-it falls as the map gets better, and rises with the resolution. A shortened run has a worse map at the same resolution
-and may cost more an image than the whole run. Hence two numbers: the stretched one, and a floor that charges every
-image of the whole schedule at the cheapest measured iteration's rate. `--relion-iterations 50 200 50` is the whole run.
+The cost of an image is anything but constant: the fine half of the search visits only what the coarse half found
+significant, so it falls as the map gets better and jumps where the sampling is refined. A run too short in its initial
+phase carries a poor map into the fine sampling and costs many times what the whole run would: keep the 50 initial
+iterations. Besides the stretched number there is a floor, which charges every image of the whole schedule at the rate of
+the cheapest measured iteration. `--relion-iterations 50 200 50` measures the whole run.
 """
 
 import re
@@ -31,7 +32,7 @@ def subset_sizes(iterations: tuple[int, int, int], n_images: int) -> np.ndarray:
     """(iterations,) images in each mini-batch: 100, then linear, then 500; never more than there are."""
     initial, between, final = iterations
     first, last = GUI_SUBSETS
-    ramp = first + (last - first) * np.arange(1, between + 1) // max(between, 1)
+    ramp = np.rint(first + (last - first) * np.arange(1, between + 1) / max(between, 1)).astype(int)
     return np.minimum(np.concatenate([np.full(initial, first), ramp, np.full(final, last)]), n_images)
 
 

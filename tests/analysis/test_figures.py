@@ -42,9 +42,7 @@ def test_a_sphere_is_a_disc_brightest_towards_the_lamp():
     assert light[97 - 20, 97 - 20] > light[97 + 20, 97 + 20] + 20
 
 
-@pytest.mark.parametrize(
-    ("angles", "seen_row", "seen_column"), [((0, 0, 0), 0, 12), ((90, 0, 0), -12, 0), ((0, 90, 0), 0, 0)]
-)
+@pytest.mark.parametrize(("angles", "seen_row", "seen_column"), [((0, 0, 0), 0, 12), ((90, 0, 0), -12, 0), ((0, 90, 0), 0, 0)])
 def test_the_view_is_the_projection_with_that_rotation(angles, seen_row, seen_column):
     """A blob on the x axis is seen where R takes it: image (x, y) of R's first two rows."""
     rotation = Rotation.from_euler("ZYZ", angles, degrees=True).as_matrix().T
@@ -60,11 +58,7 @@ def test_the_nearer_body_hides_the_farther():
     large = blob(48, radius=10.0)
     alone, in_front, behind = (
         brightness(shade(volume, 0.5, torch.eye(3), 96))
-        for volume in (
-            large,
-            torch.maximum(large, blob(48, (-15, 0, 0), 4.0)),
-            torch.maximum(large, blob(48, (15, 0, 0), 4.0)),
-        )
+        for volume in (large, torch.maximum(large, blob(48, (-15, 0, 0), 4.0)), torch.maximum(large, blob(48, (15, 0, 0), 4.0)))
     )
     assert in_front[53, 53] < alone[53, 53] - 30
     assert torch.equal(behind[44:52, 44:52], alone[44:52, 44:52])

@@ -39,11 +39,7 @@ def test_the_demo_says_how_good_it_is_and_what_to_open(tmp_path, monkeypatch, ca
 
 def test_evaluate_speaks_words_or_json(monkeypatch, capsys):
     result = EvaluationResult(
-        n=3,
-        rotation_error_mean_deg=0.6,
-        rotation_error_median_deg=0.5,
-        rotation_error_p90_deg=0.9,
-        share_within_10_deg=1.0,
+        n=3, rotation_error_mean_deg=0.6, rotation_error_median_deg=0.5, rotation_error_p90_deg=0.9, share_within_10_deg=1.0
     )
     monkeypatch.setattr(evaluate, "evaluate", lambda config: result)
     assert main(["evaluate", "job", "--truth", "data", "--json"]) == 0

@@ -107,9 +107,7 @@ def test_clean_images_are_the_projections_of_the_atoms_with_the_ctf(tmp_path, mo
 
 
 def test_the_particle_file_has_optics_and_no_poses_and_the_truth_has_them(tmp_path, model):
-    folder = simulate(
-        SimulateConfig(out=tmp_path / "d", structures=(model[0],), shift_px=4, defocus_um=(1.0, 2.0), **SMALL)
-    )
+    folder = simulate(SimulateConfig(out=tmp_path / "d", structures=(model[0],), shift_px=4, defocus_um=(1.0, 2.0), **SMALL))
     blocks = starfile.read(folder / "particles.star", always_dict=True)
     assert blocks["optics"].loc[0, ["rlnImagePixelSize", "rlnImageSize", "rlnVoltage"]].tolist() == [PIXEL_A, BOX, 300]
     assert not {"rlnAngleRot", "rlnOriginXAngst", "rlnClassNumber"} & set(blocks["particles"])

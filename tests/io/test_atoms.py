@@ -48,9 +48,7 @@ def test_pdb(tmp_path: Path, packed: bool) -> None:
     path = tmp_path / ("a.pdb.gz" if packed else "a.pdb")
     path.write_bytes(gzip.compress(PDB.encode()) if packed else PDB.encode())
     atoms = read_atoms(path)
-    np.testing.assert_array_equal(
-        atoms.positions_A, [[27.34, 24.43, 2.614], [26.266, 25.413, 2.842], [-13.5, 0, 5.125]]
-    )
+    np.testing.assert_array_equal(atoms.positions_A, [[27.34, 24.43, 2.614], [26.266, 25.413, 2.842], [-13.5, 0, 5.125]])
     assert atoms.element.tolist() == ["N", "C", "Zn"]
     assert atoms.atomic_number.tolist() == [7, 6, 30]
     assert atoms.chain.tolist() == ["A", "A", "B"]
@@ -66,9 +64,7 @@ def test_mmcif(tmp_path: Path) -> None:
     assert len(atoms) == 2
 
 
-@pytest.mark.parametrize(
-    ("name", "content"), [("a.pdb", "REMARK nothing\n"), ("a.cif", "data_x\n"), ("b.cif", "loop_ !")]
-)
+@pytest.mark.parametrize(("name", "content"), [("a.pdb", "REMARK nothing\n"), ("a.cif", "data_x\n"), ("b.cif", "loop_ !")])
 def test_refused(tmp_path: Path, name: str, content: str) -> None:
     path = tmp_path / name
     path.write_text(content)

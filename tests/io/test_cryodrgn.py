@@ -26,9 +26,7 @@ from cryodrake.io.table import CTFColumns, ParticleTable
 
 R = Rotation.random(4, rng=0).as_matrix().astype(np.float32)
 T = np.array([[0.1, -0.02], [0, 0], [0.5, 1.0], [-1.0, 0.03]], dtype=np.float32)
-CTF = np.array(
-    [[8, 1.5, 15000, 14000, 30, 300, 2.7, 0.1, 0], [8, 1.5, 16000, 15500, -20, 300, 2.7, 0.1, 90]], np.float32
-)
+CTF = np.array([[8, 1.5, 15000, 14000, 30, 300, 2.7, 0.1, 0], [8, 1.5, 16000, 15500, -20, 300, 2.7, 0.1, 90]], np.float32)
 
 
 def save(path: Path, *objects: Any, protocol: int = 4) -> Path:
@@ -113,9 +111,7 @@ def table(n: int = 2, bfactor_A2: float = 0) -> ParticleTable:
 
 def read_ctf_columns(n: int, bfactor_A2: float) -> CTFColumns:
     values = CTF[:n].astype(np.float64)
-    return CTFColumns(
-        values[:, 5], values[:, 6], values[:, 7], *values[:, 2:5].T, values[:, 8], np.full(n, float(bfactor_A2))
-    )
+    return CTFColumns(values[:, 5], values[:, 6], values[:, 7], *values[:, 2:5].T, values[:, 8], np.full(n, float(bfactor_A2)))
 
 
 def test_round_trips_are_exact(tmp_path: Path) -> None:
@@ -188,9 +184,7 @@ def object_array() -> np.ndarray:
         io.BytesIO(b"x"),
     ],
 )
-def test_anything_else_is_refused_and_nothing_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hostile: Any
-) -> None:
+def test_anything_else_is_refused_and_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hostile: Any) -> None:
     monkeypatch.chdir(tmp_path)
     path = save(tmp_path / "pose.pkl", hostile)
     with pytest.raises(InputError) as caught:

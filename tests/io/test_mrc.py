@@ -63,9 +63,7 @@ def test_order_and_repeats(tmp_path: Path, images: np.ndarray, write_stack: Call
 
 
 @pytest.mark.parametrize(("compress", "suffix"), [(gzip.compress, ".gz"), (bz2.compress, ".bz2"), (gzip.compress, "")])
-def test_compressed(
-    tmp_path: Path, images: np.ndarray, write_stack: Callable[..., Path], compress: Callable, suffix: str
-) -> None:
+def test_compressed(tmp_path: Path, images: np.ndarray, write_stack: Callable[..., Path], compress: Callable, suffix: str) -> None:
     plain = write_stack(tmp_path / "a.mrcs").read_bytes()
     path = tmp_path / f"b.mrcs{suffix}"  # the content decides, not the name
     path.write_bytes(compress(plain))

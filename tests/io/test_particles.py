@@ -199,9 +199,7 @@ def test_image_size_that_contradicts_the_file(relion31: Path) -> None:
     assert read_particles(relion31, pixel_size_A=3.0).box == 8
 
 
-def test_groups_of_different_boxes_and_pixel_sizes(
-    relion31: Path, write_stack: Callable[..., Path], images: np.ndarray
-) -> None:
+def test_groups_of_different_boxes_and_pixel_sizes(relion31: Path, write_stack: Callable[..., Path], images: np.ndarray) -> None:
     """Defect 4: cryoDRGN gives every particle the pixel size of row 0."""
     write_stack(relion31.parent / "small.mrcs", images[:, :6, :6])
     text = relion31.read_text().replace("2.000000 8", "2.000000 6").replace("000001@stack", "000001@small")
@@ -269,9 +267,7 @@ def test_star_without_its_stack(relion31: Path) -> None:
 
 
 @pytest.mark.parametrize(("shape", "said"), [((2, 7, 7), "7 × 7"), ((2, 8, 6), "6 × 8")])
-def test_odd_and_oblong_images(
-    tmp_path: Path, write_stack: Callable[..., Path], shape: tuple[int, ...], said: str
-) -> None:
+def test_odd_and_oblong_images(tmp_path: Path, write_stack: Callable[..., Path], shape: tuple[int, ...], said: str) -> None:
     path = write_stack(tmp_path / "a.mrcs", np.zeros(shape, np.float32))
     with pytest.raises(InputError, match=said) as caught:
         read_particles(path)

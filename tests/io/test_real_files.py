@@ -105,12 +105,7 @@ def test_trpv1_is_white_on_black_and_signed_cs_as_well() -> None:
 
 @pytest.mark.parametrize(
     ("name", "pixel_size_A"),
-    [
-        ("ribosome80S_100px_4.0A", 4.0),
-        ("betagal_D2_100px_3.54A", 3.54),
-        ("groel_D7_100px_2.70A", 2.70),
-        ("trpv1_48px", 4.88),
-    ],
+    [("ribosome80S_100px_4.0A", 4.0), ("betagal_D2_100px_3.54A", 3.54), ("groel_D7_100px_2.70A", 2.70), ("trpv1_48px", 4.88)],
 )
 def test_maps(name: str, pixel_size_A: float) -> None:
     volume, found_A = read_map(DATA / "maps" / f"{name}.mrc")
@@ -119,9 +114,7 @@ def test_maps(name: str, pixel_size_A: float) -> None:
         np.testing.assert_array_equal(volume, mrc.data)
 
 
-@pytest.mark.parametrize(
-    ("name", "n", "chains"), [("4v6x_human80S.cif.gz", 237_685, 89), ("1wcm_PolII.pdb.gz", 30_945, 12)]
-)
+@pytest.mark.parametrize(("name", "n", "chains"), [("4v6x_human80S.cif.gz", 237_685, 89), ("1wcm_PolII.pdb.gz", 30_945, 12)])
 def test_models(name: str, n: int, chains: int) -> None:
     atoms = read_atoms(DATA / "models" / name)
     assert len(atoms) == n

@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import roma
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from cryodrake.physics.fourier import coeff_to_volume, volume_to_coeff
-from cryodrake.physics.fsc import fsc
 from cryodrake.physics.grids import all_rotations
 from cryodrake.physics.masks import sphere
 from cryodrake.physics.slices import BallGrid, raster
@@ -94,13 +93,11 @@ class _Ball:
 
     @classmethod
     def of(cls, coeff: Complex[Tensor, "d d d"], radius: float) -> "_Ball":
-        box = coeff.shape[-1]
-        axis = torch.arange(box, dtype=torch.float32) - box // 2
-        z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
-        length = torch.sqrt(x**2 + y**2 + z**2)
+        k, _ = _lattice(coeff.shape[-1])
+        (x, y, z), length = k.unbind(-1), k.norm(dim=-1)
         half = (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))
         keep = half & (length < radius)
-        return cls(torch.stack([x[keep], y[keep], z[keep]], 1), length[keep].round().long(), coeff[keep])
+        return cls(k[keep], length[keep].round().long(), coeff[keep])
 
     def per_shell(self, values: Float[Tensor, "*b p"]) -> Float[Tensor, "*b s"]:
         n = int(self.shell.max()) + 1
@@ -184,9 +181,7 @@ def _whitening(ball: _Ball, sampler: FourierSampler, frame: Float[Tensor, "3 3"]
     return (count / power.sqrt().clamp(min=1e-30))[ball.shell]
 
 
-def _ascend(
-    ball: _Ball, sampler: FourierSampler, frame: Float[Tensor, "3 3"], start: _Places, stage: _Stage
-) -> _Places:
+def _ascend(ball: _Ball, sampler: FourierSampler, frame: Float[Tensor, "3 3"], start: _Places, stage: _Stage) -> _Places:
     """Adam on rotation vector and shift together, in units in which both move the outermost phases alike.
 
     Maximised is the mean of the FSC over shells, weighted by points × the FSC so far (a shell of noise does not vote).
@@ -222,23 +217,24 @@ def _ascend(
 
 
 def move(volume: Float[Tensor, "d d d"], alignment: Alignment) -> Float[Tensor, "d d d"]:
-    """The truth where the map is: volume(B k)·exp(-2πi k·o/d)."""
+    """The truth where the map is: volume(B k)·exp(-2πi k·o/d) for |k| < d/2, beyond which no image says anything."""
     box = volume.shape[-1]
+    k, inside = _lattice(box)
+    phase = -2 * torch.pi / box * (k[inside] @ alignment.offset_px)
+    values = FourierSampler(volume, box / 2)(k[inside] @ alignment.matrix.T)
+    coeff = values.new_zeros(box, box, box)
+    coeff[inside] = values * torch.polar(torch.ones_like(phase), phase)
+    return coeff_to_volume(coeff)
+
+
+def within_ball(volume: Float[Tensor, "d d d"]) -> Float[Tensor, "d d d"]:
+    """The map without its corners of Fourier space, |k| >= d/2, as `move` leaves a truth."""
+    return coeff_to_volume(volume_to_coeff(volume) * _lattice(volume.shape[-1])[1])
+
+
+def _lattice(box: int) -> tuple[Float[Tensor, "d d d 3"], Bool[Tensor, "d d d"]]:
+    """Frequencies (x, y, z) of a centred transform, and which are shorter than box/2."""
     axis = torch.arange(box, dtype=torch.float32) - box // 2
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
     k = torch.stack([x, y, z], -1)
-    inside = (k.norm(dim=-1) < box / 2).flatten()
-    flat = k.reshape(-1, 3)[inside]
-    phase = -2 * torch.pi / box * (flat @ alignment.offset_px)
-    values = FourierSampler(volume, box / 2)(flat @ alignment.matrix.T) * torch.polar(torch.ones_like(phase), phase)
-    coeff = values.new_zeros(box**3)
-    coeff[inside] = values
-    return coeff_to_volume(coeff.view(box, box, box))
-
-
-def aligned_fsc(
-    map_: Float[Tensor, "d d d"], truth: Float[Tensor, "d d d"], mask: Float[Tensor, "d d d"] | None = None
-) -> tuple[Float[Tensor, " s"], Alignment]:
-    """FSC of two maps after alignment; a mask is in the frame of the map."""
-    alignment = align(map_, truth)
-    return fsc(map_, move(truth, alignment), mask), alignment
+    return k, k.norm(dim=-1) < box / 2

@@ -73,9 +73,7 @@ def _votes(
     return operators @ (truth.transpose(1, 2) @ own)[:, None]
 
 
-def _angle_deg(
-    rotation: Float[Tensor, "q 3 3"], votes: Float[Tensor, "n m 3 3"]
-) -> tuple[Float[Tensor, "q n"], Tensor]:
+def _angle_deg(rotation: Float[Tensor, "q 3 3"], votes: Float[Tensor, "n m 3 3"]) -> tuple[Float[Tensor, "q n"], Tensor]:
     """Angle from each rotation to each pose's nearest vote, and which of the votes that is."""
     trace = rotation.flatten(1) @ votes.flatten(2).flatten(0, 1).T
     nearest, which = trace.view(len(rotation), *votes.shape[:2]).max(2)

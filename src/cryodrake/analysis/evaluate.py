@@ -15,7 +15,7 @@ import tyro
 from jaxtyping import Float
 from torch import Tensor
 
-from cryodrake.analysis.compare import Alignment, align, move
+from cryodrake.analysis.compare import Alignment, align, move, within_ball
 from cryodrake.analysis.compare_poses import PoseFit, fit_offset, fit_rotation
 from cryodrake.data.density import resample
 from cryodrake.errors import InputError
@@ -136,10 +136,10 @@ def _evaluate_map(path: Path, truth: Path, found: dict) -> Alignment:
     density, truth_pixel_A = true_map(truth)
     density = resample(density, truth_pixel_A, map_.shape[-1], pixel_size_A)
     alignment = align(map_, density)
-    moved = move(density, alignment)
+    moved, seen = move(density, alignment), within_ball(map_)
     box_A = map_.shape[-1] * pixel_size_A
     mask = around(moved, 0.1 * float(moved.max()), 0.02 * len(moved), 0.05 * len(moved))
-    for suffix, curve in (("", fsc(map_, moved)), ("_masked", fsc(map_, moved, mask))):
+    for suffix, curve in (("", fsc(seen, moved)), ("_masked", fsc(seen, moved, mask))):
         found |= {
             f"fsc{suffix}": tuple(round(value, 6) for value in curve.tolist()),
             f"fsc_auc{suffix}": area_under(curve),
@@ -148,7 +148,7 @@ def _evaluate_map(path: Path, truth: Path, found: dict) -> Alignment:
         }
     found |= {
         "box_A": box_A,
-        "fsc_auc_cryobench": cryobench_auc(fsc(map_, moved)),
+        "fsc_auc_cryobench": cryobench_auc(fsc(seen, moved)),
         "hand": _hand(alignment.mirrored),
         "global_rotation": tuple(map(tuple, alignment.rotation.tolist())),
         "map_offset_px": tuple(alignment.offset_px.tolist()),

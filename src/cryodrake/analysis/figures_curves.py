@@ -61,9 +61,7 @@ def mollweide(directions: Float[np.ndarray, "n 3"]) -> tuple[Float[np.ndarray, "
     latitude = np.arcsin(np.clip(directions[:, 2], -1, 1))
     longitude = np.arctan2(directions[:, 1], directions[:, 0])
     theta = latitude.copy()
-    for _ in range(
-        12
-    ):  # Newton on 2θ + sin 2θ = π sin(latitude); at the poles its slope vanishes, and θ is the latitude
+    for _ in range(12):  # Newton on 2θ + sin 2θ = π sin(latitude); at the poles its slope vanishes, and θ is the latitude
         excess = 2 * theta + np.sin(2 * theta) - np.pi * directions[:, 2]
         theta = np.clip(theta - excess / np.maximum(2 + 2 * np.cos(2 * theta), 1e-6), -np.pi / 2, np.pi / 2)
     return 2 / np.pi * longitude * np.cos(theta), np.sin(theta)

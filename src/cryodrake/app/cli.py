@@ -32,23 +32,15 @@ class Command:
 
 
 COMMANDS = {
-    "abinit": Command(
-        "cryodrake.training.config:AbinitConfig", "cryodrake.app.abinit:main", "poses and a map from images alone"
-    ),
+    "abinit": Command("cryodrake.training.config:AbinitConfig", "cryodrake.app.abinit:main", "poses and a map from images alone"),
     "backproject": Command(
         "cryodrake.training.config:BackprojectConfig", "cryodrake.app.backproject:main", "a map from known poses"
     ),
-    "export": Command(
-        "cryodrake.app.export:ExportConfig", "cryodrake.app.export:main", "a job's particles as .star, .cs or .pkl"
-    ),
+    "export": Command("cryodrake.app.export:ExportConfig", "cryodrake.app.export:main", "a job's particles as .star, .cs or .pkl"),
     "simulate": Command(
-        "cryodrake.data.simulation_config:SimulateConfig",
-        "cryodrake.app.simulate:main",
-        "particle images with a known truth",
+        "cryodrake.data.simulation_config:SimulateConfig", "cryodrake.app.simulate:main", "particle images with a known truth"
     ),
-    "evaluate": Command(
-        "cryodrake.analysis.evaluate:EvaluateConfig", "cryodrake.app.evaluate:main", "a job against that truth"
-    ),
+    "evaluate": Command("cryodrake.analysis.evaluate:EvaluateConfig", "cryodrake.app.evaluate:main", "a job against that truth"),
     "demo": Command("cryodrake.app.demo:DemoConfig", "cryodrake.app.demo:main", "simulate, reconstruct, evaluate"),
 }
 
@@ -88,9 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         return leave.code if isinstance(leave.code, int) else BAD_INPUT
     except Exception as fault:
         if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            _say(
-                f"error: {fault.filename or job}: the disk is full\n  do: free some space; --resume goes on with a job"
-            )
+            _say(f"error: {fault.filename or job}: the disk is full\n  do: free some space; --resume goes on with a job")
             return BAD_INPUT
         _say(_our_fault(fault, job))
         return OUR_FAULT
@@ -125,9 +115,7 @@ def parse(name: str, arguments: Sequence[str]) -> Any:
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
     )  # fmt: skip
     if saved and default is not None and (changed := changed_options(default, config)):
-        raise InputError(
-            f"{', '.join(changed)} cannot change when a job is resumed", where=saved, do="leave it out, or start anew"
-        )
+        raise InputError(f"{', '.join(changed)} cannot change when a job is resumed", where=saved, do="leave it out, or start anew")
     return config
 
 

@@ -49,9 +49,7 @@ def main(config: ExportConfig) -> None:
 
     source = config.job / ("particles.cs" if config.out.suffix == ".cs" else "particles.star")
     if not source.exists():
-        raise InputError(
-            "no such file", where=source, expected="a finished job; a .cs only comes from a job that began with one"
-        )
+        raise InputError("no such file", where=source, expected="a finished job; a .cs only comes from a job that began with one")
     maps = sorted((config.job / "maps").glob("*.mrc")) if config.flip else []
     flipped_maps = {path: config.out.with_name(f"{config.out.stem}_{path.name}") for path in maps}
     for target in (config.out, *flipped_maps.values()):

@@ -67,9 +67,7 @@ def read_options(path: Path, config_class: type[Config], command: str) -> Config
     hints = typing.get_type_hints(config_class)
     options, values = table.get("options", {}), {}
     for stray in set(table) - {"command", "options"}:
-        raise InputError(
-            f"unknown option {stray!r}", where=f"{path}, line {_line_of(text, stray)}", expected="[options]"
-        )
+        raise InputError(f"unknown option {stray!r}", where=f"{path}, line {_line_of(text, stray)}", expected="[options]")
     for name, value in options.items():
         where = f"{path}, line {_line_of(text, name)}"
         if name not in fields:
@@ -81,9 +79,7 @@ def read_options(path: Path, config_class: type[Config], command: str) -> Config
             raise InputError(f"{name} is {value!r}", where=where, expected=_words(hints[name])) from None
     missing = [f.name for f in fields.values() if _is_required(f) and f.name not in options]
     if missing:
-        raise InputError(
-            f"no value for {', '.join(missing)}", where=path, do='add a line such as: particles = "a.star"'
-        )
+        raise InputError(f"no value for {', '.join(missing)}", where=path, do='add a line such as: particles = "a.star"')
     return config_class(**values)
 
 

@@ -72,9 +72,7 @@ class PlainScreen(AbstractReporter):
 
     def _line(self, text: str) -> None:
         self._said = time.monotonic()
-        self._console.print(
-            f"[{self._said - self._began:5.0f} s] {text}", markup=False, highlight=False, soft_wrap=True
-        )
+        self._console.print(f"[{self._said - self._began:5.0f} s] {text}", markup=False, highlight=False, soft_wrap=True)
 
     def phase(self, name: str, total: int, words: str) -> None:
         self._clock, self._is_closed = PhaseClock(total, words), False
@@ -90,9 +88,7 @@ class PlainScreen(AbstractReporter):
             left = self._clock.seconds * (self._clock.total - done) / max(done, 1)
             self._line(f"{100 * done / self._clock.total:.0f} %, {left:.0f} s left · {self._clock.metric_words()}")
 
-    def stage(
-        self, name: str, volume: Float[np.ndarray, "d d d"], pixel_size_A: float, resolution_A: float | None
-    ) -> None:
+    def stage(self, name: str, volume: Float[np.ndarray, "d d d"], pixel_size_A: float, resolution_A: float | None) -> None:
         """Stages are figures, not text."""
 
     def warn(self, text: str) -> None:
@@ -134,9 +130,7 @@ class RichScreen(AbstractReporter):
         if self._task is not None:
             self._progress.update(self._task, completed=done, metrics=self._clock.metric_words())
 
-    def stage(
-        self, name: str, volume: Float[np.ndarray, "d d d"], pixel_size_A: float, resolution_A: float | None
-    ) -> None:
+    def stage(self, name: str, volume: Float[np.ndarray, "d d d"], pixel_size_A: float, resolution_A: float | None) -> None:
         """Stages are figures, not text."""
 
     def warn(self, text: str) -> None:

@@ -91,9 +91,7 @@ def resample(
     return torch.einsum("ijk,ai,bj,ck->abc", volume, z, y, x)
 
 
-def _dirichlet(
-    d: int, pixel_size_A: float, box: int, new_pixel_size_A: float, origin_A: float
-) -> Float[Tensor, "d2 d"]:
+def _dirichlet(d: int, pixel_size_A: float, box: int, new_pixel_size_A: float, origin_A: float) -> Float[Tensor, "d2 d"]:
     """One axis of the interpolation: the sum over frequencies -k … k of exp(2πi k (new - old)/field)."""
     old = (torch.arange(d, dtype=torch.float64) - d // 2) * pixel_size_A - origin_A
     new = (torch.arange(box, dtype=torch.float64) - box // 2) * new_pixel_size_A

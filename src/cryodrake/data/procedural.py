@@ -70,9 +70,7 @@ def _next_segment(
     return starts[best], directions[best]
 
 
-def _wind(
-    n: int, is_helix: bool, direction: Float[np.ndarray, " 3"], rng: np.random.Generator
-) -> Float[np.ndarray, "n 3"]:
+def _wind(n: int, is_helix: bool, direction: Float[np.ndarray, " 3"], rng: np.random.Generator) -> Float[np.ndarray, "n 3"]:
     """Offsets of residues from a segment's axis."""
     across = np.cross(direction, _random_direction(rng))
     across /= np.linalg.norm(across)

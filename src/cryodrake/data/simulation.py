@@ -56,10 +56,10 @@ def simulate(config: SimulateConfig, progress: Callable[[float], None] | None = 
     with _new_folder(config.out) as folder:
         done = _Progress(progress, 2 * config.n)
         with _scratch(folder, 2 * config.n * recipe.box**2 * 4) as scratch:
-            clean_variance = _form_clean(recipe, structures, truth, scratch, done)
+            clean_variance = _form_clean(folder, recipe, structures, truth, scratch, done)
             sigma = math.sqrt(clean_variance / recipe.snr)
             _add_noise(folder, config, truth, scratch, sigma, done)
-        _write_truth(folder, recipe, structures, truth)
+        _write_tables(folder, recipe, truth)
         record = {
             "version": __version__,
             "pixel_size_A": structures.pixel_size_A,
@@ -111,14 +111,17 @@ def _scratch(folder: Path, needed_bytes: int) -> Iterator[IO[bytes]]:
         raise InputError("the disk is full", where=folder.parent, expected=room, do="free some space") from error
 
 
-def _form_clean(recipe: Recipe, structures: Structures, truth: Truth, scratch: IO[bytes], done: _Progress) -> float:
-    """Clean images, cropped to `box`, into the scratch file; returns their variance over all pixels before the crop."""
+def _form_clean(folder: Path, recipe: Recipe, structures: Structures, truth: Truth, scratch: IO[bytes], done: _Progress) -> float:
+    """True maps, and clean images cropped to `box` into the scratch file; returns their variance before the crop."""
     power = np.zeros(len(truth.state))
     to_form = recipe.box / recipe.form_box  # pixel sizes as written to those as formed
-    smallest_A = float(truth.pixel_size_A.min()) * to_form
+    form_pixel_A, smallest_A = structures.pixel_size_A * to_form, float(truth.pixel_size_A.min()) * to_form
     step = chunk_length(recipe.form_box)
     for state in range(len(structures)):
-        projector = Projector.of(structures.density(state), structures.pixel_size_A * to_form, smallest_A)
+        density = structures.density(state)
+        written = resample(density, form_pixel_A, recipe.box, structures.pixel_size_A).numpy()
+        write_map(folder / "truth" / "volumes" / f"state_{state:03d}.mrc", written, structures.pixel_size_A)
+        projector = Projector.of(density, form_pixel_A, smallest_A)
         for group in np.unique(truth.group):
             rows = np.flatnonzero((truth.state == state) & (truth.group == group))
             for start in range(0, len(rows), step):
@@ -137,9 +140,7 @@ def _put(scratch: IO[bytes], rows: Int[np.ndarray, " b"], images: Float[np.ndarr
             raise OSError(errno.ENOSPC, "No space left on device")  # a disk that fills up may take a part
 
 
-def _clean_images(
-    projector: Projector, truth: Truth, rows: Int[np.ndarray, " b"], recipe: Recipe
-) -> Float[torch.Tensor, "b d d"]:
+def _clean_images(projector: Projector, truth: Truth, rows: Int[np.ndarray, " b"], recipe: Recipe) -> Float[torch.Tensor, "b d d"]:
     """Images of `form_box` pixels of particles of one optics group and state."""
     form_pixel_A = truth.pixel_size_A[rows] * recipe.box / recipe.form_box
     optics = replace(truth.optics(rows), pixel_size_A=torch.from_numpy(form_pixel_A))
@@ -148,9 +149,7 @@ def _clean_images(
     return projector.images(torch.from_numpy(truth.rotations[rows]).float(), at_px, optics, contrast)
 
 
-def _add_noise(
-    folder: Path, config: SimulateConfig, truth: Truth, scratch: IO[bytes], sigma: float, done: _Progress
-) -> None:
+def _add_noise(folder: Path, config: SimulateConfig, truth: Truth, scratch: IO[bytes], sigma: float, done: _Progress) -> None:
     """The scratch file's images plus noise (made at `form_box` and cropped, as the images were) to the stack."""
     recipe = config.recipe()
     amplitude = noise_filter(recipe.form_box, config.noise_colour) if config.noise_colour else None
@@ -169,11 +168,7 @@ def _add_noise(
             done.add(len(rows))
 
 
-def _write_truth(folder: Path, recipe: Recipe, structures: Structures, truth: Truth) -> None:
-    form_pixel_A = structures.pixel_size_A * recipe.box / recipe.form_box
-    for state in range(len(structures)):
-        density = resample(structures.density(state), form_pixel_A, recipe.box, structures.pixel_size_A)
-        write_map(folder / "truth" / "volumes" / f"state_{state:03d}.mrc", density.numpy(), structures.pixel_size_A)
+def _write_tables(folder: Path, recipe: Recipe, truth: Truth) -> None:
     write_npy_atomic(folder / "truth" / "state.npy", truth.state.astype(np.int64))
     index = np.arange(len(truth.state))
     images = ((STACK,), np.zeros_like(index), index)

@@ -39,7 +39,9 @@ class Projector:
         """Slices go as far out as images of the smallest pixel size need."""
         box = density.shape[-1]
         grid = BallGrid(box, box / 2 * max(1.0, pixel_size_A / smallest_pixel_A), 3 if box <= _LARGEST_BOX_AT_3 else 2)
-        return cls(Disc.build(box), grid, raster(density, grid), pixel_size_A)
+        # Columns one after the other in memory: `slice_ball` reads them one at a time, and would copy each every time.
+        ball = raster(density, grid).T.contiguous().T
+        return cls(Disc.build(box), grid, ball, pixel_size_A)
 
     def images(
         self,
@@ -70,9 +72,7 @@ def noise_filter(box: int, colour: float) -> Float[Tensor, "d d"]:
     return (power / power.mean()).sqrt().float()
 
 
-def unit_noise(
-    rows: Int[np.ndarray, " b"], seed: int, box: int, amplitude: Float[Tensor, "d d"] | None
-) -> Float[Tensor, "b d d"]:
+def unit_noise(rows: Int[np.ndarray, " b"], seed: int, box: int, amplitude: Float[Tensor, "d d"] | None) -> Float[Tensor, "b d d"]:
     """Noise of unit variance for the particles `rows`: each from its own stream, so it depends on nothing else.
 
     `amplitude` as from `noise_filter`; None is white.

@@ -7,9 +7,7 @@ from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.io.table import CTFColumns
 
 
-def draw_groups(
-    n: int, seed: int, n_groups: int, spread: float
-) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " g"]]:
+def draw_groups(n: int, seed: int, n_groups: int, spread: float) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " g"]]:
     """Each particle's optics group, and each group's factor on pixel size and noise amplitude."""
     factor = np.linspace(1 - spread, 1 + spread, n_groups) if n_groups > 1 else np.ones(1)
     return np.random.default_rng([seed, 4]).integers(0, n_groups, n), factor

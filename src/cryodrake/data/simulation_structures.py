@@ -47,9 +47,7 @@ def load_structures(config: SimulateConfig) -> Structures:
     """
     if not config.structures:
         positions = torch.from_numpy(procedural_complex(config.complex_seed))
-        return _from_atoms(
-            config, ("built-in complex",), [(positions, torch.full((len(positions),), RESIDUE_ELECTRONS))]
-        )
+        return _from_atoms(config, ("built-in complex",), [(positions, torch.full((len(positions),), RESIDUE_ELECTRONS))])
     is_map = [str(path).lower().endswith(MAP_SUFFIXES) for path in config.structures]
     if all(is_map):
         return _from_maps(config)

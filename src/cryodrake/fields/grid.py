@@ -21,7 +21,7 @@ class GridField(AbstractField):
 
     def __init__(self, box: int, box_A: float, components: int = 1):
         super().__init__(box, box_A, components)
-        self.band = float(box // 2)
+        self.band = box / 2 + 0.5
         self.density = nn.Parameter(torch.zeros(components, box, box, box))
 
     def half_space(self, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p c"]:

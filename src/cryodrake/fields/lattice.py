@@ -23,9 +23,11 @@ def _flat_index(points: Float[Tensor, "p 3"], box: int) -> Tensor:
 
 
 def gather(coeff: Complex[Tensor, "r d d d"], points: Float[Tensor, "p 3"]) -> Float[Tensor, "p c"]:
-    """Values of centred transforms at integer frequencies; c = 2r columns (re, im) per component."""
-    values = coeff.flatten(1)[:, _flat_index(points, coeff.shape[-1])]
-    return torch.view_as_real(values.T.contiguous()).flatten(1)
+    """Values of centred transforms at integer frequencies, 0 beyond their box; c = 2r columns (re, im) per component."""
+    box = coeff.shape[-1]
+    known = points.abs().amax(dim=1, keepdim=True) < box // 2
+    values = coeff.flatten(1)[:, _flat_index(points * known, box)]
+    return torch.view_as_real(values.T.contiguous()).flatten(1) * known
 
 
 def scatter(values: Float[Tensor, "p c"], points: Float[Tensor, "p 3"], box: int) -> Complex[Tensor, "r d d d"]:

@@ -13,7 +13,7 @@ from cryodrake.fields.lattice import half_lattice, scatter
 from cryodrake.physics import slices
 from cryodrake.physics.fourier import coeff_to_volume
 
-MARGIN = 3  # cycles beyond the radius: 1/sinc² couples neighbouring frequencies
+MARGIN = 4  # cycles beyond the radius: 1/sinc² couples neighbouring frequencies (1.6 % error of slices becomes 1.7 %)
 
 
 def rasterise(field: AbstractField, grid: slices.BallGrid) -> Float[Tensor, "v c"]:

@@ -34,9 +34,7 @@ class FieldTarget:
     density: Float[Tensor, "r d d d"]
 
 
-def from_sums(
-    sums: Float[Tensor, "v 3"], grid: BallGrid, radius_px: float, ssnr: Float[Tensor, " s"] | None = None
-) -> FieldTarget:
+def from_sums(sums: Float[Tensor, "v 3"], grid: BallGrid, radius_px: float, ssnr: Float[Tensor, " s"] | None = None) -> FieldTarget:
     """Target from back-projected sums.
 
     Args:

@@ -93,9 +93,7 @@ def read_poses(*paths: str | Path) -> CryodrgnPoses:
     shapes = [array.shape for array in arrays]
     n = len(arrays[0]) if arrays and arrays[0].ndim else 0
     if not shapes or shapes not in ([(n, 3, 3)], [(n, 3, 3), (n, 2)]):
-        raise InputError(
-            f"holds arrays of the shapes {shapes}", where=where, expected="rotations (N, 3, 3) and shifts (N, 2)"
-        )
+        raise InputError(f"holds arrays of the shapes {shapes}", where=where, expected="rotations (N, 3, 3) and shifts (N, 2)")
     check_rotations(arrays[0], where, "rotation", np.arange(n))
     shifts = arrays[1] if len(arrays) == 2 else None
     if shifts is not None and not np.isfinite(shifts).all():

@@ -92,9 +92,7 @@ def read_cryosparc(path: str | Path, with_ctf: bool = True) -> RawParticles:
     )
 
 
-def write_cryosparc(
-    path: str | Path, raw: RawParticles, rows: np.ndarray, table: ParticleTable, shift_unit_A: np.ndarray
-) -> None:
+def write_cryosparc(path: str | Path, raw: RawParticles, rows: np.ndarray, table: ParticleTable, shift_unit_A: np.ndarray) -> None:
     """Write these rows of the .cs that `raw` was read from, with the poses, shifts and half sets that differ.
 
     Fields that the file lacks are added at its end; all other bytes are as they were.

@@ -107,9 +107,7 @@ class JobFolder:
         if self.status["state"] == "finished":
             raise InputError("the folder holds a finished job", where=self.path, do="choose another --out")
         if self._saved():
-            raise InputError(
-                "the folder holds an unfinished job", where=self.path, do="add --resume, or choose another --out"
-            )
+            raise InputError("the folder holds an unfinished job", where=self.path, do="add --resume, or choose another --out")
 
     def _acquire(self) -> None:
         self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_WRONLY)
@@ -144,9 +142,7 @@ class JobFolder:
     def write_status(self, **changes: Any) -> None:
         """Changes entries of status.json; what is not a finite number becomes null, as JSON has no other."""
         self.status |= changes | {"updated": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-        write_text_atomic(
-            self.path / "status.json", json.dumps(_finite(self.status), indent=1, ensure_ascii=False) + "\n"
-        )
+        write_text_atomic(self.path / "status.json", json.dumps(_finite(self.status), indent=1, ensure_ascii=False) + "\n")
 
     def log(self, text: str) -> None:
         """Adds a line to log.txt."""

@@ -123,9 +123,7 @@ def read_map(path: str | Path) -> tuple[Float32[np.ndarray, "d d d"], float]:
     cell, sampling = stack.header["cella"], [float(stack.header[m]) for m in ("mx", "my", "mz")]
     sizes = [float(cell[axis]) / n if n > 0 else 0.0 for axis, n in zip("xyz", sampling, strict=True)]
     if min(sizes) <= 0 or max(sizes) > 1.01 * min(sizes):
-        raise InputError(
-            f"voxel size {sizes} Å", where=path, expected="one positive size for all axes", do="correct the header"
-        )
+        raise InputError(f"voxel size {sizes} Å", where=path, expected="one positive size for all axes", do="correct the header")
     axes = [int(stack.header[m]) for m in ("maps", "mapr", "mapc")]  # which of x=1, y=2, z=3 each array axis is
     volume = stack.read()
     if sorted(axes) == [1, 2, 3]:  # zeros are common, and mean the usual order
@@ -179,9 +177,7 @@ class StackWriter:
         self._file.write(np.ascontiguousarray(images, dtype="<f4").data)
         self.written += len(images)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         if error is None and self.written != self.n:
             short = ValueError(f"{self.written} of {self.n} images were written to {self.path}")
             self._target.__exit__(ValueError, short, None)
@@ -204,9 +200,7 @@ def _opener(path: Path) -> Any:
 def _parse_header(raw: bytes, path: Path) -> np.ndarray:
     """The header in the byte order that makes sense of it."""
     if len(raw) < HEADER_BYTES:
-        raise InputError(
-            f"truncated: {len(raw)} bytes found", where=path, expected=f"an MRC header of {HEADER_BYTES} bytes"
-        )
+        raise InputError(f"truncated: {len(raw)} bytes found", where=path, expected=f"an MRC header of {HEADER_BYTES} bytes")
     header = np.frombuffer(raw, HEADER_DTYPE).reshape(())
     try:
         stamped = byte_order_from_machine_stamp(header["machst"])

@@ -161,11 +161,7 @@ class ParticleFile:
         write_cryosparc(path, self.raw, self.rows, table, self.shift_unit_A)
 
     def _updated(
-        self,
-        rotations: np.ndarray | None,
-        shifts_A: np.ndarray | None,
-        half_set: np.ndarray | None,
-        confidence: np.ndarray | None,
+        self, rotations: np.ndarray | None, shifts_A: np.ndarray | None, half_set: np.ndarray | None, confidence: np.ndarray | None
     ) -> ParticleTable:
         new = {"rotations": rotations, "shifts_A": shifts_A, "half_set": half_set, "confidence": confidence}
         given: dict[str, Any] = {name: values for name, values in new.items() if values is not None}

@@ -138,9 +138,7 @@ def _images(source: RelionSource) -> tuple[tuple[str, ...], np.ndarray, np.ndarr
     names = strings(source.particles, "rlnImageName")
     numbers_and_stacks = [("1", name) if "@" not in name else name.split("@", 1) for name in names]
     number = np.array([int(i) if i.isdecimal() else 0 for i, _ in numbers_and_stacks])
-    stack_of, stack_names = pd.factorize(
-        np.array([name.removesuffix(":mrcs") for _, name in numbers_and_stacks], dtype=object)
-    )
+    stack_of, stack_names = pd.factorize(np.array([name.removesuffix(":mrcs") for _, name in numbers_and_stacks], dtype=object))
     if number.min() < 1 or "" in stack_names:
         row = int(np.argmax((number < 1) | (stack_names[stack_of] == "")))
         raise InputError(
@@ -192,9 +190,7 @@ def _rotations(source: RelionSource) -> np.ndarray | None:
     return euler_deg_to_matrix(torch.from_numpy(euler)).numpy()
 
 
-def _shifts(
-    source: RelionSource, pixel_size_A: np.ndarray | None, notes: list[str]
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _shifts(source: RelionSource, pixel_size_A: np.ndarray | None, notes: list[str]) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Shifts in this file's unit, and how many Å that is (None: pixels of unknown size)."""
     n = len(source.particles)
     unit_A = pixel_size_A if source.shift_names == SHIFTS_PX else np.ones(n)

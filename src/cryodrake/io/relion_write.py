@@ -126,9 +126,7 @@ class _Columns:
             self.touched = True
 
 
-def _put_optics(
-    particles: _Columns, optics: _Columns, raw: RawParticles, rows: np.ndarray, table: ParticleTable
-) -> None:
+def _put_optics(particles: _Columns, optics: _Columns, raw: RawParticles, rows: np.ndarray, table: ParticleTable) -> None:
     """Put CTF values that did not come from this file, and a pixel size where it had none, in their table."""
     source: RelionSource = raw.source
     new: dict[str, np.ndarray] = {}

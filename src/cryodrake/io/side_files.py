@@ -26,9 +26,7 @@ def replacing_ctf(path: Path, rows: np.ndarray, n: int, box: np.ndarray | None) 
     return raw.ctf.select(kept), take(raw.pixel_size_A, kept)
 
 
-def with_poses(
-    table: ParticleTable, poses: str | Path | Sequence[str | Path], rows: np.ndarray, n: int
-) -> ParticleTable:
+def with_poses(table: ParticleTable, poses: str | Path | Sequence[str | Path], rows: np.ndarray, n: int) -> ParticleTable:
     """The table with the poses and shifts of another file; shifts are zero where that has none."""
     paths = [Path(poses)] if isinstance(poses, (str, Path)) else [Path(path) for path in poses]
     if paths[0].suffix == ".pkl":

@@ -121,9 +121,7 @@ def numbers(table: pd.DataFrame, column: str, path: str | Path) -> np.ndarray:
     except ValueError:
         bad = pd.to_numeric(table[column], errors="coerce").isna() & ~table[column].str.lower().isin(["nan"])
         row = int(bad.to_numpy().argmax())
-        raise InputError(
-            f'{column} is "{strings[row]}"', where=f"{path}, particle {row + 1}", expected="a number"
-        ) from None
+        raise InputError(f'{column} is "{strings[row]}"', where=f"{path}, particle {row + 1}", expected="a number") from None
 
 
 def strings(table: pd.DataFrame, column: str) -> list[str]:
@@ -160,9 +158,7 @@ def _parse_block(text: bytes, path: Path) -> pd.DataFrame:
     if not rows.strip():
         return pd.DataFrame({name: pd.Series(dtype=str) for name in names})
     try:
-        table = pd.read_csv(
-            io.BytesIO(_protect(rows)), sep=r"\s+", header=None, dtype=str, quoting=csv.QUOTE_NONE, na_filter=False
-        )
+        table = pd.read_csv(io.BytesIO(_protect(rows)), sep=r"\s+", header=None, dtype=str, quoting=csv.QUOTE_NONE, na_filter=False)
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be split into columns: {error}", where=path) from error
     last = table[table.columns[-1]]

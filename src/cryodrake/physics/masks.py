@@ -27,9 +27,7 @@ def sphere(box: int, radius_px: float, edge_px: float, device: str | torch.devic
     return _soft_edge(_radius_grid(box, 3, device), radius_px, edge_px)
 
 
-def around(
-    volume: Float[Tensor, "d d d"], threshold: float, grow_px: float, edge_px: float
-) -> Float[Tensor, "d d d"]:
+def around(volume: Float[Tensor, "d d d"], threshold: float, grow_px: float, edge_px: float) -> Float[Tensor, "d d d"]:
     """Soft mask around the density above `threshold`: grown by grow_px, then a raised cosine of edge_px."""
     inside = (volume > threshold).cpu().numpy()
     distance = torch.from_numpy(ndimage.distance_transform_edt(~inside)).float().to(volume.device)

@@ -6,12 +6,13 @@ conjugate. Trilinear interpolation there equals multiplying the density by sinc�
 `slice_ball`, and EM or least squares built on them are consistent.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Complex, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
 from cryodrake.physics.fourier import centred_resize, coeff_to_volume, volume_to_coeff
 
@@ -47,25 +48,47 @@ class BallGrid:
         z, y, x = torch.meshgrid(zy, zy, x, indexing="ij")
         return torch.stack([x, y, z], dim=-1).reshape(-1, 3) / self.oversampling
 
-    def corners(
-        self, rotations: Float[Tensor, "q 3 3"], kxy: Float[Tensor, "k 2"]
-    ) -> tuple[Int64[Tensor, "p 8"], Float[Tensor, "p 8"], Float[Tensor, " p"]]:
-        """For all q × k slice points: the 8 voxels around each, their weights, and the sign of the conjugation (±1).
-
-        Slice point = (kx, ky, 0) R, i.e. Rᵀ(kx, ky, 0). Points with x < 0 are read at -k and conjugated.
-        """
-        points = (kxy @ rotations[:, :2, :]).reshape(-1, 3) * self.oversampling
+    def cells(self, rotations: Float[Tensor, "q 3 3"], kxy: Float[Tensor, "k 2"]) -> "Cells":
+        """Where all q × k slice points lie on the lattice. Slice point = (kx, ky, 0) R, i.e. Rᵀ(kx, ky, 0)."""
+        points = (rotations[:, :2, :].transpose(1, 2) @ kxy.T) * self.oversampling  # (q 3 k): coordinates stay contiguous
         sign = torch.where(points[:, 0] < 0, -1.0, 1.0)
         points = points * sign[:, None]
-        base = torch.floor(points)
-        frac = points - base
-        index = base.long()
-        nz, ny, nx = self.shape
-        flat = ((index[:, 2] + self.half) * ny + index[:, 1] + self.half) * nx + index[:, 0]
-        offsets = torch.tensor([0, 1, nx, nx + 1, ny * nx, ny * nx + 1, ny * nx + nx, ny * nx + nx + 1], device=flat.device)
-        one = torch.stack([1 - frac, frac], dim=-1)
-        weights = (one[:, 2, :, None, None] * one[:, 1, None, :, None] * one[:, 0, None, None, :]).reshape(-1, 8)
-        return flat[:, None] + offsets, weights, sign
+        base = points.floor()
+        fraction = points - base
+        x, y, z = base.long().unbind(1)
+        _, ny, nx = self.shape
+        first = ((z + self.half) * ny + (y + self.half)) * nx + x
+        fx, fy, fz = (f.flatten() for f in fraction.unbind(1))
+        return Cells(first.flatten(), fx, fy, fz, sign.flatten(), (1, nx, nx * ny))
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The lattice cell of each of p = q·k points: index of its first corner, place within it, and the half ball's conjugation.
+
+    Points with kx < 0 are read at -k and conjugated: `sign` is -1 there. `strides` lead to the next corner in x, y and z.
+    """
+
+    first: Int64[Tensor, " p"]
+    fx: Float[Tensor, " p"]
+    fy: Float[Tensor, " p"]
+    fz: Float[Tensor, " p"]
+    sign: Float[Tensor, " p"]
+    strides: tuple[int, int, int]
+
+    def corners(self) -> Iterator[tuple[Int64[Tensor, " p"], Float[Tensor, " p"]]]:
+        """Index and trilinear weight of each of the eight corners, in turn."""
+        sx, sy, sz = self.strides
+        for z, wz in ((0, 1 - self.fz), (sz, self.fz)):
+            for y, wy in ((0, 1 - self.fy), (sy, self.fy)):
+                both = wz * wy
+                for x, wx in ((0, 1 - self.fx), (sx, self.fx)):
+                    yield self.first + (x + y + z), both * wx
+
+    def read(self, plane: Float[Tensor, " v"]) -> tuple[Float[Tensor, " p"], ...]:
+        """The eight corners' values of one real column, x fastest."""
+        sx, sy, sz = self.strides
+        return tuple(plane.index_select(0, self.first + (x + y + z)) for z in (0, sz) for y in (0, sy) for x in (0, sx))
 
 
 def _gridding_window(box: int, padded: int, device: str | torch.device) -> Float[Tensor, "d d d"]:
@@ -106,15 +129,67 @@ def unraster(ball: Float[Tensor, "v 2"], grid: BallGrid) -> Float[Tensor, "d d d
     return density / _gridding_window(grid.box, padded, ball.device)
 
 
+class _Interpolate(torch.autograd.Function):
+    """Trilinear values of a real column at cells; its gradient is the scatter (autograd through eight gathers is far slower)."""
+
+    @staticmethod
+    def forward(ctx: Any, plane: Tensor, cells: Cells) -> Tensor:
+        ctx.cells, ctx.n_voxels = cells, plane.shape[0]
+        return _trilinear(cells, cells.read(plane))[0]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return _scatter(grads[0][None], ctx.cells, ctx.n_voxels)[:, 0], None
+
+
+def _trilinear(cells: Cells, c: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Value, and what the derivatives need: values on the four x edges, and on the two y edges between them."""
+    x = tuple(torch.lerp(c[i], c[i + 1], cells.fx) for i in (0, 2, 4, 6))
+    y = (torch.lerp(x[0], x[1], cells.fy), torch.lerp(x[2], x[3], cells.fy))
+    return torch.lerp(y[0], y[1], cells.fz), x, y
+
+
+def _with_gradient(cells: Cells, c: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Value and derivatives along x, y, z per lattice step."""
+    value, x, y = _trilinear(cells, c)
+    steps = [c[i + 1] - c[i] for i in (0, 2, 4, 6)]
+    dx = torch.lerp(torch.lerp(steps[0], steps[1], cells.fy), torch.lerp(steps[2], steps[3], cells.fy), cells.fz)
+    dy = torch.lerp(x[1] - x[0], x[3] - x[2], cells.fz)
+    return value, dx, dy, y[1] - y[0]
+
+
+def _scatter(rows: Float[Tensor, "c p"], cells: Cells, n_voxels: int) -> Float[Tensor, "v c"]:
+    """Adds each point's values, times trilinear weights, to its 8 voxels. One-dimensional scatters are 10 × faster on CPU."""
+    out = rows.new_zeros(rows.shape[0], n_voxels)
+    for index, weight in cells.corners():
+        for row, target in zip(rows, out, strict=True):
+            target.scatter_add_(0, index, row * weight)
+    return out.T.contiguous()
+
+
 def slice_ball(
     ball: Float[Tensor, "v c"], grid: BallGrid, rotations: Float[Tensor, "q 3 3"], kxy: Float[Tensor, "k 2"]
 ) -> Float[Tensor, "q k c"]:
     """Values of the half ball on central slices; c = 2r columns (re, im) pairs, conjugated where needed. Differentiable in ball."""
-    index, weights, sign = grid.corners(rotations, kxy)
-    values = embedding_bag(index, ball, per_sample_weights=weights.to(ball.dtype), mode="sum")
-    values = values.reshape(-1, ball.shape[1] // 2, 2)
-    values = torch.stack([values[..., 0], values[..., 1] * sign[:, None].to(ball.dtype)], dim=-1)
-    return values.reshape(rotations.shape[0], kxy.shape[0], ball.shape[1])
+    cells = grid.cells(rotations, kxy)
+    columns = [_Interpolate.apply(column.contiguous(), cells) for column in ball.T]
+    signed = [column * cells.sign if i % 2 else column for i, column in enumerate(columns)]
+    return torch.stack(signed, dim=1).view(rotations.shape[0], kxy.shape[0], ball.shape[1])
+
+
+def slice_with_gradient(
+    ball: Float[Tensor, "v 2"], grid: BallGrid, rotations: Float[Tensor, "q 3 3"], kxy: Float[Tensor, "k 2"]
+) -> tuple[Float[Tensor, "q k 2"], Float[Tensor, "q 3 k 2"]]:
+    """Slices, and the derivative of the interpolated map along x, y, z (per cycle per box) at their points."""
+    cells = grid.cells(rotations, kxy)
+    re, *d_re = _with_gradient(cells, cells.read(ball[:, 0].contiguous()))
+    im, *d_im = _with_gradient(cells, cells.read(ball[:, 1].contiguous()))
+    # V(p) = conj W(-p) where sign is -1: the value is conjugated, the derivative conjugated and negated.
+    shape = (rotations.shape[0], kxy.shape[0])
+    values = torch.stack([re, im * cells.sign], dim=-1).view(*shape, 2)
+    scale = grid.oversampling * cells.sign
+    gradient = [torch.stack([r * scale, i * grid.oversampling], dim=-1).view(*shape, 2) for r, i in zip(d_re, d_im, strict=True)]
+    return values, torch.stack(gradient, dim=1)
 
 
 def backproject(
@@ -128,13 +203,10 @@ def backproject(
 
     Friedel mates that fall on the kx = 0 plane are not summed here; see `symmetrise`.
     """
-    index, trilinear, sign = grid.corners(rotations, kxy)
+    cells = grid.cells(rotations, kxy)
     flat = values.reshape(-1, 2)
-    rows = torch.stack([flat[:, 0], flat[:, 1] * sign, weights.reshape(-1)], dim=1)
-    out = rows.new_zeros(grid.n_voxels, 3)
-    for corner in range(8):
-        out.index_add_(0, index[:, corner], rows * trilinear[:, corner, None])
-    return out
+    rows = torch.stack([flat[:, 0], flat[:, 1] * cells.sign, weights.reshape(-1)])
+    return _scatter(rows, cells, grid.n_voxels)
 
 
 def symmetrise(sums: Float[Tensor, "v 3"], grid: BallGrid) -> Float[Tensor, "v 3"]:

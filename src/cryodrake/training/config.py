@@ -67,9 +67,7 @@ class AbinitConfig(InputOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.zdim != 0:
-            raise InputError(
-                f"zdim is {self.zdim}", where="--zdim", expected="0: this version reconstructs one rigid structure"
-            )
+            raise InputError(f"zdim is {self.zdim}", where="--zdim", expected="0: this version reconstructs one rigid structure")
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,7 @@ class AbstractReporter(ABC):
         """`done` of the phase's steps are behind us."""
 
     @abstractmethod
-    def stage(
-        self, name: str, volume: Float[np.ndarray, "d d d"], pixel_size_A: float, resolution_A: float | None
-    ) -> None:
+    def stage(self, name: str, volume: Float[np.ndarray, "d d d"], pixel_size_A: float, resolution_A: float | None) -> None:
         """The map as it is now (z, y, x). The same name again replaces the earlier map."""
 
     @abstractmethod
@@ -103,9 +101,7 @@ class QuietReporter(AbstractReporter):
     def step(self, done: int, **metrics: float) -> None:
         self.events.append(("step", {"done": done} | metrics))
 
-    def stage(
-        self, name: str, volume: Float[np.ndarray, "d d d"], pixel_size_A: float, resolution_A: float | None
-    ) -> None:
+    def stage(self, name: str, volume: Float[np.ndarray, "d d d"], pixel_size_A: float, resolution_A: float | None) -> None:
         self.events.append(("stage", {"name": name, "volume": volume, "resolution_A": resolution_A}))
 
     def warn(self, text: str) -> None:
@@ -150,9 +146,7 @@ class JobReporter(AbstractReporter):
         shown = {name: metrics[name] for name in SHOWN_METRICS if name in metrics}
         self.job.write_status(progress=done / self._total if self._total else None, eta_s=eta_s, **shown)
 
-    def stage(
-        self, name: str, volume: Float[np.ndarray, "d d d"], pixel_size_A: float, resolution_A: float | None
-    ) -> None:
+    def stage(self, name: str, volume: Float[np.ndarray, "d d d"], pixel_size_A: float, resolution_A: float | None) -> None:
         save_stage(self.job.figures / "stages", name, volume, pixel_size_A, resolution_A)
         self.job.event("stage", name=name, resolution_A=resolution_A)
         self.screen.stage(name, volume, pixel_size_A, resolution_A)

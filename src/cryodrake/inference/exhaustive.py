@@ -1,0 +1,107 @@
+"""Exhaustive search: every rotation of a grid against every image and shift, by matrix products, in bounded memory.
+
+Cost: N·T·Q·4k floating-point operations (k half-disc points), plus one pass over the scores. Memory: `block_bytes` for scores, plus
+the slices of one chunk of rotations.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from cryodrake.inference.likelihood import ImageRows, SliceColumns, log_likelihoods, product_dtype, top_candidates
+from cryodrake.inference.reference import Reference
+from cryodrake.inference.source import AbstractImages
+
+BYTES_PER_SCORE = 12  # a bfloat16 product, a float32 score, temporaries
+ROTATIONS_PER_CHUNK = 8192
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The likeliest poses of each image, best first: log likelihood (with priors), rotation, shift in px as stored.
+
+    log_marginal (n,) sums over the whole grid.
+    """
+
+    score: Float[Tensor, "n c"]
+    rotation: Float[Tensor, "n c 3 3"]
+    shift_px: Float[Tensor, "n c 2"]
+    log_marginal: Float[Tensor, " n"]
+
+    @property
+    def confidence(self) -> Float[Tensor, " n"]:
+        """Probability of the best candidate under the grid's posterior."""
+        return torch.exp(self.score[:, 0] - self.log_marginal).clamp(max=1)
+
+
+def images_per_block(n_shifts: int, n_rotations: int, block_bytes: int) -> int:
+    return max(1, block_bytes // (BYTES_PER_SCORE * n_shifts * min(n_rotations, ROTATIONS_PER_CHUNK)))
+
+
+def search(
+    images: AbstractImages,
+    rows: Int64[Tensor, " n"],
+    reference: Reference,
+    rotations: Float[Tensor, "q 3 3"],
+    shifts_px: Float[Tensor, "n t 2"],
+    keep: int,
+    block_bytes: int = 1 << 26,
+) -> Candidates:
+    """The `keep` likeliest rotations of each image, each with its likeliest shift.
+
+    Args:
+        rows: which images.
+        rotations: the grid, with a flat prior.
+        shifts_px: each image's own candidates, with a flat prior.
+    """
+    kxy = images.disc.kxy[: images.disc.count(reference.grid.radius)]
+    n_q, t = rotations.shape[0], shifts_px.shape[1]
+    step = images_per_block(t, n_q, block_bytes)
+    dtype = product_dtype(kxy.device)
+    found: Candidates | None = None
+    for q0 in range(0, n_q, ROTATIONS_PER_CHUNK):
+        chunk = rotations[q0 : q0 + ROTATIONS_PER_CHUNK]
+        prior = torch.full((len(chunk),), -torch.log(torch.tensor(float(n_q))).item(), device=kxy.device)
+        columns = SliceColumns.build(reference.slices(chunk, kxy), dtype, prior)
+        parts = []
+        for b0 in range(0, len(rows), step):
+            block = rows[b0 : b0 + step]
+            matched, weight = images.matched(block, len(kxy))
+            shifts = shifts_px[b0 : b0 + step]
+            scores = log_likelihoods(ImageRows.build(matched, weight, shifts, kxy, images.disc.box), columns)
+            value, shift, rotation = top_candidates(scores, keep)
+            log_marginal = torch.logsumexp(scores.flatten(1), 1)
+            at = shift[..., None].expand(-1, -1, 2)
+            parts.append(Candidates(value, chunk[rotation], shifts.gather(1, at), log_marginal))
+        here = _join(parts)
+        found = here if found is None else _merge(found, here, keep)
+    assert found is not None
+    return found
+
+
+def _join(parts: list[Candidates]) -> Candidates:
+    """Blocks of images, one after another."""
+    return Candidates(
+        torch.cat([p.score for p in parts]),
+        torch.cat([p.rotation for p in parts]),
+        torch.cat([p.shift_px for p in parts]),
+        torch.cat([p.log_marginal for p in parts]),
+    )
+
+
+def _merge(a: Candidates, b: Candidates, keep: int) -> Candidates:
+    """The best of two chunks of rotations, for the same images."""
+    score = torch.cat([a.score, b.score], dim=1)
+    value, index = score.topk(min(keep, score.shape[1]), dim=1)
+    rotation = torch.cat([a.rotation, b.rotation], dim=1)
+    shift = torch.cat([a.shift_px, b.shift_px], dim=1)
+    return Candidates(
+        value,
+        rotation.gather(1, index[..., None, None].expand(-1, -1, 3, 3)),
+        shift.gather(1, index[..., None].expand(-1, -1, 2)),
+        torch.logaddexp(a.log_marginal, b.log_marginal),
+    )

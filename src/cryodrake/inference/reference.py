@@ -1,0 +1,48 @@
+"""A map made ready for slicing: Fourier-cropped to what a radius needs, gridding-corrected, on an oversampled half ball."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+from jaxtyping import Float
+from torch import Tensor
+
+from cryodrake.physics.fourier import centred_resize, coeff_to_volume, volume_to_coeff
+from cryodrake.physics.slices import BallGrid, raster, slice_ball, slice_with_gradient
+
+
+def box_for_radius(radius: float, box: int) -> int:
+    """Smallest convenient even box that holds frequencies up to `radius`, at most `box`."""
+    return min(box, 2 * (math.ceil(radius) + 1))
+
+
+def crop_map(volume: Float[Tensor, "d d d"], box: int) -> Float[Tensor, "d2 d2 d2"]:
+    """Fourier-crop keeping the *coefficients* (in the 1/d convention), not the density values."""
+    if box == volume.shape[-1]:
+        return volume
+    return coeff_to_volume(centred_resize(volume_to_coeff(volume), box, 3))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Slices of one map up to `grid.radius` cycles per box."""
+
+    ball: Float[Tensor, "v c"]
+    grid: BallGrid
+
+    @classmethod
+    def build(cls, volume: Float[Tensor, "d d d"], radius: float) -> "Reference":
+        box = box_for_radius(radius, volume.shape[-1])
+        grid = BallGrid(box, radius)
+        return cls(raster(crop_map(volume, box), grid), grid)
+
+    def slices(self, rotations: Float[Tensor, "q 3 3"], kxy: Float[Tensor, "k 2"]) -> Float[Tensor, "q k c"]:
+        """Central slices at frequencies up to the reference's radius."""
+        return slice_ball(self.ball, self.grid, rotations, kxy)
+
+    def slices_with_gradient(
+        self, rotations: Float[Tensor, "q 3 3"], kxy: Float[Tensor, "k 2"]
+    ) -> tuple[Float[Tensor, "q k 2"], Float[Tensor, "q 3 k 2"]]:
+        """Slices and the map's derivative along x, y, z at their points."""
+        return slice_with_gradient(self.ball, self.grid, rotations, kxy)

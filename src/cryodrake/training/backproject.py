@@ -1,0 +1,36 @@
+"""A map, half maps, their FSC and a field from particles whose poses are known."""
+
+import torch
+
+from cryodrake.data.halves import half_sets
+from cryodrake.errors import InputError
+from cryodrake.io.job import JobFolder
+from cryodrake.physics.fsc import resolution_A
+from cryodrake.training.abinit import MASK_RADIUS, load
+from cryodrake.training.config import BackprojectConfig
+from cryodrake.training.events import AbstractReporter
+from cryodrake.training.images import WeightedImages
+from cryodrake.training.output import write_maps, write_particles
+
+
+def run(config: BackprojectConfig, job: JobFolder, reporter: AbstractReporter) -> None:
+    """The whole job.
+
+    Raises:
+        InputError: the particles have no poses.
+    """
+    particles, store = load(config, job, reporter)
+    table = particles.table
+    if table.rotations is None or table.shifts_A is None:
+        raise InputError("has no poses", where=config.particles, expected="angles and shifts", do="give --poses pose.pkl")
+    device = store.device
+    rotation = torch.from_numpy(table.rotations).float().to(device)
+    shift_px = torch.from_numpy(table.shifts_A / store.pixel_size_A).float().to(device)
+    half = half_sets(table, config.seed).to(device)
+    images = WeightedImages(store, store.noise, torch.ones(store.n, device=device))
+    radius_px = config.diameter_A / 2 / store.pixel_size_A if config.diameter_A else MASK_RADIUS * store.box
+    found = write_maps(job, images, half, rotation, shift_px, radius_px, store.pixel_size_A, config.seed, reporter)
+    confidence = torch.ones(store.n, device=device)
+    write_particles(job, particles, rotation, shift_px * store.pixel_size_A, half, confidence)
+    resolution = resolution_A(found.fsc, 0.143, store.box_A)
+    reporter.finish(None, f"half maps agree to {resolution:.1f} Å (FSC 0.143)", resolution_A=resolution)

@@ -1,0 +1,93 @@
+"""What a finished run leaves: half maps, FSC, the neural field and its map, and the particles with their poses (DESIGN §7).
+
+maps/consensus.mrc is the back-projected map of all images, filtered by its signal-to-noise ratio; maps/field.mrc is the neural
+field's. Both come from the same sums; the half maps are unfiltered.
+"""
+
+import io
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.fields.fit import fit_network
+from cryodrake.fields.mlp import MLPField
+from cryodrake.fields.statistics import signal_to_noise
+from cryodrake.fields.store import save_field
+from cryodrake.fields.target import from_sums
+from cryodrake.inference.source import AbstractImages
+from cryodrake.io.atomic import write_text_atomic
+from cryodrake.io.job import JobFolder
+from cryodrake.io.mrc import write_map
+from cryodrake.io.particles import ParticleFile
+from cryodrake.training.events import AbstractReporter
+from cryodrake.training.refinement import HalfMaps, flatten_solvent, half_maps, solvent_mask
+
+
+def write_maps(
+    job: JobFolder,
+    images: AbstractImages,
+    half: Tensor,
+    rotation: Tensor,
+    shift_px: Tensor,
+    particle_radius_px: float,
+    pixel_size_A: float,
+    seed: int,
+    reporter: AbstractReporter,
+) -> HalfMaps:
+    """Full-resolution half maps, FSC, consensus map, and a field trained on all images; returns the half maps."""
+    box = images.disc.box
+    reporter.phase("maps", 3, "back-projecting to full resolution")
+    found = half_maps(images, half, rotation, shift_px, box / 2, particle_radius_px)
+    reporter.step(1)
+    for i, name in enumerate(("half1_unfil", "half2_unfil")):
+        write_map(job.maps / f"{name}.mrc", found.raw[i].cpu().numpy(), pixel_size_A)
+    _write_fsc(job, found, particle_radius_px, box * pixel_size_A)
+    ssnr = signal_to_noise(found.sums[0], found.sums[1], found.grid, particle_radius_px)
+    target = from_sums(found.sums.sum(0), found.grid, particle_radius_px, ssnr)
+    write_map(job.maps / "consensus.mrc", target.density[0].cpu().numpy(), pixel_size_A)
+    reporter.step(2)
+    field = MLPField.for_particle(box, box * pixel_size_A, particle_radius_px, seed=seed).to(rotation.device)
+    fit_network(field, target)
+    mask = solvent_mask(box, particle_radius_px, rotation.device)
+    density = flatten_solvent(field.to_volume()[0].detach(), mask)
+    write_map(job.maps / "field.mrc", density.cpu().numpy(), pixel_size_A)
+    save_field(job.checkpoints / "field.safetensors", field)
+    reporter.step(3)
+    return found
+
+
+def _write_fsc(job: JobFolder, found: HalfMaps, particle_radius_px: float, box_A: float) -> None:
+    from cryodrake.physics.fsc import fsc
+
+    bare = fsc(found.raw[0], found.raw[1])
+    shells = np.arange(1, len(bare))
+    columns = np.stack([shells / box_A, found.fsc[1:].cpu().numpy(), bare[1:].cpu().numpy()], axis=1)
+    text = io.StringIO()
+    np.savetxt(text, columns, fmt="%.6f", delimiter=",", header="frequency_inv_A,fsc,fsc_unmasked", comments="")
+    write_text_atomic(job.maps / "fsc.csv", text.getvalue())
+
+
+def write_particles(
+    job: JobFolder,
+    particles: ParticleFile,
+    rotation: Float[Tensor, "n 3 3"],
+    shift_A: Float[Tensor, "n 2"],
+    half: Tensor,
+    confidence: Tensor,
+) -> None:
+    """particles.star, and a .cs beside it when a .cs came in."""
+    poses = {
+        "rotations": rotation.cpu().double().numpy(),
+        "shifts_A": shift_A.cpu().double().numpy(),
+        "half_set": half.cpu().numpy(),
+    }
+    particles.write_star(job.path / "particles.star", confidence=confidence.cpu().double().numpy(), **poses)
+    if particles.path.suffix == ".cs":
+        particles.write_cs(job.path / "particles.cs", **poses)
+
+
+def shifts_in_A(shift_px: Float[Tensor, "n 2"], store: CoefficientStore) -> Float[Tensor, "n 2"]:
+    """Pixels of the common frame to Å."""
+    return shift_px * store.pixel_size_A

@@ -1,0 +1,159 @@
+"""Refinement of two half sets, each against its own map: poses, maps, noise, resolution, in turn.
+
+Each half is searched only against the map made of its own images, so their FSC is honest (Scheres & Chen 2012, Nat.
+Methods 9, 853).
+The radius of the next search follows the FSC. Global passes search the whole 15° grid again, so that an image in a wrong
+basin gets out; local ones polish.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from cryodrake.inference import exhaustive, hierarchy, local
+from cryodrake.inference.exhaustive import Candidates
+from cryodrake.inference.reconstruct import accumulate, solve
+from cryodrake.inference.reference import Reference
+from cryodrake.inference.source import AbstractImages
+from cryodrake.physics.fourier import coeff_to_volume, volume_to_coeff
+from cryodrake.physics.fsc import crossing_shell, fsc, shell_index
+from cryodrake.physics.grids import all_rotations, shift_grid, spacing_deg
+from cryodrake.physics.masks import sphere
+from cryodrake.physics.rotations import geodesic_deg
+from cryodrake.physics.slices import BallGrid
+
+GRID_ORDER = 2
+COARSE_RADIUS = 12.0  # of the exhaustive pass: finer detail than a 15° grid can follow only adds noise
+KEPT = 4  # candidates that are subdivided
+RIVALS = 2  # candidates that are polished
+
+
+@dataclass(frozen=True, eq=False)
+class Poses:
+    """Poses of n images with the probability of their basin and the error that the curvature promises."""
+
+    rotation: Float[Tensor, "n 3 3"]
+    shift_px: Float[Tensor, "n 2"]
+    confidence: Float[Tensor, " n"]
+    sigma_deg: Float[Tensor, " n"]
+
+
+def global_poses(
+    images: AbstractImages,
+    rows: Int64[Tensor, " n"],
+    volume: Float[Tensor, "d d d"],
+    radius: float,
+    shifts_px: Float[Tensor, "n t 2"],
+    step_px: float,
+) -> Poses:
+    """Whole grid, two subdivisions with the radius marching, then the best few polished."""
+    coarse_radius = min(radius, COARSE_RADIUS)
+    grid = all_rotations(GRID_ORDER, volume.device)
+    found = exhaustive.search(images, rows, Reference.build(volume, coarse_radius), grid, shifts_px, KEPT * 2)
+    angle = spacing_deg(GRID_ORDER)
+    for level in (1, 2):
+        level_radius = coarse_radius + (radius - coarse_radius) * level / 2
+        found = hierarchy.subdivide(images, rows, Reference.build(volume, level_radius), found, angle, step_px, KEPT)
+        angle, step_px = angle / 2, step_px / 2
+    return _polish_rivals(images, rows, Reference.build(volume, radius), found, angle)
+
+
+def _polish_rivals(images: AbstractImages, rows: Tensor, reference: Reference, found: Candidates, angle_deg: float) -> Poses:
+    """The best candidate and the best one in another basin, both polished; confidence weighs one against the other."""
+    apart = geodesic_deg(found.rotation[:, :1].expand_as(found.rotation), found.rotation) > 3 * angle_deg
+    rival = torch.where(apart, found.score, -torch.inf).argmax(1)
+    index = torch.arange(len(rows), device=rows.device)
+    first = local.refine(images, rows, reference, found.rotation[:, 0], found.shift_px[:, 0])
+    other = local.refine(images, rows, reference, found.rotation[index, rival], found.shift_px[index, rival])
+    swap = other.score > first.score
+    gap = (first.score - other.score).abs()
+    alone = geodesic_deg(first.rotation, other.rotation) < angle_deg
+    confidence = torch.where(alone, torch.ones_like(gap), torch.sigmoid(gap))
+    return Poses(
+        torch.where(swap[:, None, None], other.rotation, first.rotation),
+        torch.where(swap[:, None], other.shift_px, first.shift_px),
+        confidence,
+        torch.where(swap, other.sigma_deg, first.sigma_deg),
+    )
+
+
+def local_poses(
+    images: AbstractImages,
+    rows: Int64[Tensor, " n"],
+    volume: Float[Tensor, "d d d"],
+    radius: float,
+    rotation: Float[Tensor, "n 3 3"],
+    shift_px: Float[Tensor, "n 2"],
+    confidence: Float[Tensor, " n"],
+) -> Poses:
+    """Polish from where the images are."""
+    found = local.refine(images, rows, Reference.build(volume, radius), rotation, shift_px)
+    return Poses(found.rotation, found.shift_px, confidence, found.sigma_deg)
+
+
+@dataclass(frozen=True, eq=False)
+class HalfMaps:
+    """What the half sets agree on. raw (2 d d d) unfiltered; filtered and masked ones are the next references.
+
+    sums (2 v 3) are the sufficient statistics on `grid`.
+    """
+
+    raw: Float[Tensor, "2 d d d"]
+    references: Float[Tensor, "2 d d d"]
+    fsc: Float[Tensor, " s"]
+    sums: Float[Tensor, "2 v 3"]
+    grid: BallGrid
+
+
+def half_maps(
+    images: AbstractImages,
+    half: Int64[Tensor, " n"],
+    rotation: Float[Tensor, "n 3 3"],
+    shift_px: Float[Tensor, "n 2"],
+    radius: float,
+    particle_radius_px: float,
+) -> HalfMaps:
+    """Back-project each half set up to `radius`; compare under a soft sphere; filter each by its own signal-to-noise ratio."""
+    box = images.disc.box
+    grid = BallGrid(box, radius)
+    sums = torch.stack(
+        [accumulate(images, rows := torch.nonzero(half == h).squeeze(1), rotation[rows], shift_px[rows], grid) for h in (1, 2)]
+    )
+    raw = torch.stack([solve(s, grid) for s in sums])
+    mask = solvent_mask(box, particle_radius_px, raw.device)
+    flat = torch.stack([flatten_solvent(v, mask) for v in raw])
+    curve = fsc(flat[0], flat[1])
+    curve[math.ceil(radius) :] = 0
+    filtered = torch.stack([apply_filter(v, curve.clamp(min=0)) for v in flat])
+    return HalfMaps(raw, filtered, curve, sums, grid)
+
+
+def solvent_mask(box: int, particle_radius_px: float, device: torch.device) -> Float[Tensor, "d d d"]:
+    return sphere(box, particle_radius_px, 3.0 * box / 64, device)
+
+
+def flatten_solvent(volume: Float[Tensor, "d d d"], mask: Float[Tensor, "d d d"]) -> Float[Tensor, "d d d"]:
+    """The mean outside the mask, which images do not tell, set to zero, and the outside removed."""
+    outside = 1 - mask
+    return (volume - (volume * outside).sum() / outside.sum().clamp(min=1)) * mask
+
+
+def apply_filter(volume: Float[Tensor, "d d d"], curve: Float[Tensor, " s"]) -> Float[Tensor, "d d d"]:
+    """Multiply each shell by curve[shell]: with an FSC, the Wiener filter of a half map."""
+    box = volume.shape[-1]
+    shell = shell_index(box, volume.device).clamp(max=box // 2)
+    return coeff_to_volume(volume_to_coeff(volume) * curve[shell])
+
+
+def next_radius(curve: Float[Tensor, " s"], radius: float, box: int) -> float:
+    """Where the FSC falls below 0.3, at most half as far again as now."""
+    seen = crossing_shell(curve, 0.3) + 1.0
+    return float(min(max(seen, 8.0), radius * 1.5, box / 2))
+
+
+def shift_candidates(extent_px: float, step_px: float, around_px: Float[Tensor, "n 2"]) -> Float[Tensor, "n t 2"]:
+    """The same lattice of shifts around each image's own."""
+    return around_px[:, None] + shift_grid(extent_px, step_px).to(around_px.device)

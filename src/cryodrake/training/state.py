@@ -1,0 +1,68 @@
+"""All that a run needs to go on: plain tensors and numbers, saved as one checkpoint after every step that took seconds.
+
+A step is a pure function of this state and the options, with generators seeded by step number, so a resumed run repeats an
+uninterrupted one bit for bit on a CPU.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+@dataclass(eq=False)
+class RunState:
+    """The homogeneous run. n particles, g optics groups, s shells, d box.
+
+    Attributes:
+        phase: what comes next: "bootstrap", "refine" or "finish".
+        iteration: refinement iterations done.
+        radius: Fourier radius of the next search, cycles per box.
+        rotation, shift_px: current poses; half: 1 or 2.
+        confidence: probability that the pose's basin is the right one.
+        noise, scale: see `WeightedImages`.
+        maps: (2 d d d) references of the half sets, filtered and masked; before the halves part, the same map twice.
+        fsc: (s,) between the half maps.
+        starts: one entry per bootstrap start; history: one entry per refinement iteration.
+    """
+
+    rotation: Float[Tensor, "n 3 3"]
+    shift_px: Float[Tensor, "n 2"]
+    half: Int64[Tensor, " n"]
+    confidence: Float[Tensor, " n"]
+    noise: Float[Tensor, "g s"]
+    scale: Float[Tensor, " n"]
+    maps: Float[Tensor, "2 d d d"]
+    fsc: Float[Tensor, " s"]
+    phase: str = "bootstrap"
+    iteration: int = 0
+    radius: float = 0.0
+    starts: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def first(cls, half: Tensor, noise: Tensor, box: int) -> "RunState":
+        """Nothing known but the noise and the half sets."""
+        n, device = len(half), noise.device
+        return cls(
+            rotation=torch.eye(3, device=device).expand(n, 3, 3).clone(),
+            shift_px=torch.zeros(n, 2, device=device),
+            half=half.to(device),
+            confidence=torch.zeros(n, device=device),
+            noise=noise,
+            scale=torch.ones(n, device=device),
+            maps=torch.zeros(2, box, box, box, device=device),
+            fsc=torch.zeros(box // 2 + 1, device=device),
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+
+    def meta(self) -> dict[str, Any]:
+        return {f.name: value for f in fields(self) if not isinstance(value := getattr(self, f.name), Tensor)}
+
+    @classmethod
+    def restore(cls, tensors: dict[str, Tensor], meta: dict[str, Any], device: torch.device) -> "RunState":
+        return cls(**{name: tensor.to(device) for name, tensor in tensors.items()}, **meta)

@@ -1,0 +1,41 @@
+"""Whether a run converged, in words: from pose confidence, agreement of the starts, and the half maps' FSC."""
+
+from dataclasses import dataclass, field
+
+from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.physics.fsc import crossing_shell, resolution_A
+from cryodrake.training.starts import confirmed
+from cryodrake.training.state import RunState
+
+LEAST_CONFIDENT = 0.5  # share of images whose basin is sure
+LEAST_SHELL = 9.0  # FSC 0.143 must lie beyond what the bootstrap put in
+
+
+@dataclass(frozen=True)
+class Verdict:
+    converged: bool
+    words: str
+    numbers: dict[str, float] = field(default_factory=dict)
+
+
+def judge(state: RunState, store: CoefficientStore) -> Verdict:
+    """Read the final state; every failed test is named."""
+    shell = crossing_shell(state.fsc, 0.143)
+    resolution = resolution_A(state.fsc, 0.143, store.box_A)
+    share = float((state.confidence > 0.9).float().mean())
+    doubts = []
+    if not confirmed(state.starts):
+        doubts.append(f"no two of {len(state.starts)} random starts agreed")
+    if share < LEAST_CONFIDENT:
+        doubts.append(f"only {share:.0%} of the images are sure of their orientation")
+    if shell < LEAST_SHELL:
+        doubts.append(f"the half maps agree only to {resolution:.1f} Å")
+    numbers = {
+        "resolution_A": resolution,
+        "confident_share": share,
+        "mean_pose_change_deg": state.history[-1]["mean_pose_change_deg"],
+    }
+    if doubts:
+        return Verdict(False, "NOT converged: " + "; ".join(doubts) + ". Do not trust this map.", numbers)
+    words = f"converged: half maps agree to {resolution:.1f} Å (FSC 0.143), {share:.0%} of the images are sure of their orientation"
+    return Verdict(True, words, numbers)
