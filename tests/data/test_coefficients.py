@@ -151,9 +151,7 @@ def test_a_full_disk_is_said_before_the_work(tmp_path, monkeypatch):
 def test_a_scratch_folder_that_cannot_be_one_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot hold"):
-        CoefficientStore.build(
-            particles_of(tmp_path, (noise(10, 32), 2.0)), memory_gib=1e-7, scratch=tmp_path / "file"
-        )
+        CoefficientStore.build(particles_of(tmp_path, (noise(10, 32), 2.0)), memory_gib=1e-7, scratch=tmp_path / "file")
 
 
 def test_the_first_unusable_image_is_the_one_named(tmp_path):
@@ -212,6 +210,14 @@ def test_each_optics_group_has_its_own_noise(tmp_path):
     white, coloured = store.noise[store.group[0]], store.noise[store.group[-1]]
     assert float(white[2:].std() / white[2:].mean()) < 0.1
     assert float(coloured[2] / coloured[14]) > 3
+
+
+def test_a_selection_may_lack_an_optics_group(tmp_path):
+    particles = particles_of(tmp_path, (noise(20, 32), 2.2), (noise(20, 32, seed=1), 2.0), (noise(9, 32), 2.1))
+    groups = particles.table.optics_group
+    store = CoefficientStore.build(particles.select(np.flatnonzero(groups != 1)))
+    assert store.noise.shape[0] > int(store.group.max())
+    assert bool((store.noise[store.group] > 0).all())
 
 
 def test_images_with_an_empty_border_are_normalised_by_the_whole(tmp_path):

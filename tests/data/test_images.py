@@ -181,7 +181,7 @@ def test_an_unusable_image_is_named(tmp_path, how):
     particles = read_particles(path).select(np.arange(5, 12))  # rows of the file, not of the selection, are named
     kinds = kinds_of(particles.table)
     frame, _ = choose_frame(kinds, None)
-    with pytest.raises(InputError, match="particle 8 \\(image 8 of .*some.mrcs\\)") as caught:
+    with pytest.raises(InputError, match=r"particle 8 \(image 8 of .*some\.mrcs\)") as caught:
         read_clean(particles, np.arange(7), Cleaner(kinds[0], frame, Disc.build(32), None), "cpu")
     assert how in str(caught.value)
     assert str(path) in str(caught.value)

@@ -70,7 +70,7 @@ class FourierSampler:
     def __init__(self, volume: Float[Tensor, "d d d"], radius: float):
         self.box = volume.shape[-1]
         grid = BallGrid(self.box, radius, 3 if self.box <= 96 else 2)
-        half = torch.view_as_complex(raster(volume, grid)).reshape(grid.shape)[:, :, : grid.half + 1]
+        half = torch.view_as_complex(raster(volume, grid).contiguous()).reshape(grid.shape)[:, :, : grid.half + 1]
         # The other half is the conjugate at -k; z and y run symmetrically, so flipping all axes negates k.
         full = torch.cat([half[:, :, 1:].flip(0, 1, 2).conj(), half], dim=2)
         self.cube = torch.view_as_real(full).permute(3, 0, 1, 2).contiguous()[None]

@@ -20,7 +20,7 @@ from cryodrake.data.coefficients_ctf import Transfer
 from cryodrake.data.coefficients_noise import BLOB_RADIUS, SURE, NoiseSurvey, View, contrast_z, spread
 from cryodrake.data.coefficients_storage import COMPLEX_BYTES, AbstractStorage, FileStorage, TensorStorage
 from cryodrake.data.coefficients_threads import in_threads
-from cryodrake.data.images import Cleaner, CleanImages, read_clean, sensible_diameter_A
+from cryodrake.data.images import Cleaner, read_clean, sensible_diameter_A
 from cryodrake.data.images_frame import Kind, choose_frame, kinds_of
 from cryodrake.io.particles import ParticleFile
 from cryodrake.physics.disc import Disc
@@ -99,20 +99,13 @@ class CoefficientStore:
         cleaners = [Cleaner(kind, frame, disc, diameter_A) for kind in kinds]
         storage = choose_storage(particles.n, disc.n_points, device, memory_gib, scratch)
         survey = NoiseSurvey(particles.table.optics_group, disc)
-        chunks = _chunks(kinds, device, chunk)
-
-        def take_in(task: tuple[int, np.ndarray]) -> int:
-            i, rows = task
-            clean = read_clean(particles, rows, cleaners[i], device)
-            storage.write(rows, cleaners[i].coefficients(clean.images))
-            survey.add(rows, clean.has_background, partial(_background_power, cleaners[i], clean))
-            return len(rows)
-
+        take_in = partial(_take_in, particles, cleaners, storage, survey)
         done = 0
-        for length in in_threads(take_in, chunks):
+        for length in in_threads(take_in, _chunks(kinds, disc.kxy.device, chunk)):
             done += length
             if progress is not None:
                 progress(done, particles.n)
+        known = _known_points(particles.n, kinds, cleaners)
         store = cls(
             n=particles.n,
             box=frame.box,
@@ -123,9 +116,7 @@ class CoefficientStore:
             window_power=cleaners[0].window_power,
             notes=(*notes, *said, *survey.notes()),
             _storage=storage,
-            _transfer=Transfer(
-                particles.table, frame.box_A, disc, _known_points(particles.n, kinds, cleaners), memory_gib * GIB / 4
-            ),
+            _transfer=Transfer(particles.table, frame.box_A, disc, known, memory_gib * GIB / 4),
         )
         store._settle_contrast()
         return store
@@ -162,8 +153,19 @@ class CoefficientStore:
         self.notes = (*self.notes, said)
 
 
-def _background_power(cleaner: Cleaner, clean: CleanImages, at: np.ndarray) -> Float[Tensor, "b k"]:
-    return cleaner.background_power(clean.images[torch.from_numpy(at).to(clean.images.device)])
+def _take_in(
+    particles: ParticleFile, cleaners: list[Cleaner], storage: AbstractStorage, survey: NoiseSurvey, chunk: tuple[int, np.ndarray]
+) -> int:
+    """Read, clean, transform and store one chunk; the number of its images. Chunks touch nothing of each other's."""
+    i, rows = chunk
+    cleaner = cleaners[i]
+    clean = read_clean(particles, rows, cleaner, cleaner.window.device)
+    storage.write(rows, cleaner.coefficients(clean.images))
+    wanted = survey.wanted(rows, clean.has_background.cpu().numpy())
+    if len(wanted):
+        images = clean.images[torch.from_numpy(wanted).to(clean.images.device)]
+        survey.add(rows[wanted], cleaner.background_power(images))
+    return len(rows)
 
 
 def _views(particles: ParticleFile, kinds: list[Kind], cleaners: list[Cleaner], disc: Disc) -> dict[int, View]:
@@ -185,9 +187,9 @@ def _known_points(n: int, kinds: list[Kind], cleaners: list[Cleaner]) -> Int64[T
     return known
 
 
-def _chunks(kinds: list[Kind], device: str | torch.device, length: int | None) -> Iterator[tuple[int, np.ndarray]]:
+def _chunks(kinds: list[Kind], device: torch.device, length: int | None) -> Iterator[tuple[int, np.ndarray]]:
     """(number of the kind, rows) of each chunk, kind by kind in the order of the file."""
-    pixels = PIXELS_PER_CHUNK if torch.device(device).type == "cpu" else PIXELS_PER_CHUNK_ON_CARD
+    pixels = PIXELS_PER_CHUNK if device.type == "cpu" else PIXELS_PER_CHUNK_ON_CARD
     for i, kind in enumerate(kinds):
         step = length or max(1, pixels // kind.image_px**2)
         for start in range(0, len(kind.rows), step):

@@ -1,7 +1,7 @@
 """The noise's spectrum from the images' background, and whether particles are dark or bright."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,33 +62,30 @@ class NoiseSurvey:
         self._group = group
         self._disc = disc
         self._place = np.full(len(group), -1)
-        chosen = [
-            rows[spread(len(rows), NOISE_IMAGES)] for g in range(int(group.max()) + 1) if len(rows := np.flatnonzero(group == g))
-        ]
+        chosen = []
+        for g in np.unique(group):  # a selection may lack some
+            rows = np.flatnonzero(group == g)
+            chosen.append(rows[spread(len(rows), NOISE_IMAGES)])
         self._rows = np.concatenate(chosen)
         self._place[self._rows] = np.arange(len(self._rows))
         self._spectra = torch.zeros(len(self._rows), disc.n_shells)
         self._valid = np.zeros(len(self._rows), dtype=bool)
-        self._n_without = 0
+        self._without = np.zeros(len(group), dtype=bool)
 
-    def add(
-        self,
-        rows: Int[np.ndarray, " b"],
-        has_background: Bool[Tensor, " b"],
-        power_of: Callable[[np.ndarray], Float[Tensor, "m k"]],
-    ) -> None:
-        """Take what is wanted of these rows; `power_of(positions)` gives the background's |F|² of some of them."""
-        usable = has_background.cpu().numpy()
-        self._n_without += int((~usable).sum())
-        at = np.flatnonzero(usable & (self._place[rows] >= 0))
-        if len(at):
-            place = self._place[rows[at]]
-            self._spectra[torch.from_numpy(place)] = self._disc.shell_mean(power_of(at)).cpu()
-            self._valid[place] = True
+    def wanted(self, rows: Int[np.ndarray, " b"], has_background: Bool[np.ndarray, " b"]) -> Int[np.ndarray, " m"]:
+        """Which of these rows (places in `rows`) to `add`."""
+        self._without[rows] = ~has_background
+        return np.flatnonzero(has_background & (self._place[rows] >= 0))
 
-    def spectra(self, views: Mapping[int, "View"]) -> Float[Tensor, "g s"]:
+    def add(self, rows: Int[np.ndarray, " m"], power: Float[Tensor, "m k"]) -> None:
+        """Take the background's |F|² of these rows."""
+        place = self._place[rows]
+        self._spectra[torch.from_numpy(place)] = self._disc.shell_mean(power).cpu()
+        self._valid[place] = True
+
+    def spectra(self, views: Mapping[int, View]) -> Float[Tensor, "g s"]:
         """Noise of each group, seen through its view; 1 (what images are normalised to) where none has a background."""
-        result = torch.ones(len(views), self._disc.n_shells)
+        result = torch.ones(int(self._group.max()) + 1, self._disc.n_shells)
         groups = self._group[self._rows]
         for g, view in views.items():
             mine = torch.from_numpy((groups == g) & self._valid)
@@ -99,9 +96,10 @@ class NoiseSurvey:
 
     def notes(self) -> list[str]:
         """What there is to say."""
-        if not self._n_without:
+        n = int(self._without.sum())
+        if not n:
             return []
-        return [f"{self._n_without} images have a constant background (masked?): they are normalised by the whole image"]
+        return [f"{n} images have a constant background (masked?): they are normalised by the whole image"]
 
 
 def spread(n: int, most: int) -> Int[np.ndarray, " m"]:

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from cryodrake.fields.grid import GridField
 from cryodrake.fields.network import AbstractNetworkField

@@ -11,11 +11,19 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from cryodrake.inference.likelihood import ImageRows, SliceColumns, log_likelihoods, product_dtype, top_candidates
+from cryodrake.inference.likelihood import (
+    ImageRows,
+    SliceColumns,
+    log_marginal_of,
+    product_dtype,
+    score_blocks,
+    shift_phases,
+    top_candidates,
+)
 from cryodrake.inference.reference import Reference
 from cryodrake.inference.source import AbstractImages
 
-BYTES_PER_SCORE = 12  # a bfloat16 product, a float32 score, temporaries
+BYTES_PER_SCORE = 4  # of the product, in float32 at most; scores proper are made a few images at a time
 ROTATIONS_PER_CHUNK = 8192
 
 
@@ -47,7 +55,8 @@ def search(
     rows: Int64[Tensor, " n"],
     reference: Reference,
     rotations: Float[Tensor, "q 3 3"],
-    shifts_px: Float[Tensor, "n t 2"],
+    around_px: Float[Tensor, "n 2"],
+    lattice_px: Float[Tensor, "t 2"],
     keep: int,
     block_bytes: int = 1 << 26,
 ) -> Candidates:
@@ -56,11 +65,13 @@ def search(
     Args:
         rows: which images.
         rotations: the grid, with a flat prior.
-        shifts_px: each image's own candidates, with a flat prior.
+        around_px, lattice_px: an image's candidate shifts are around_px[image] + lattice_px, with a flat prior.
     """
     kxy = images.disc.kxy[: images.disc.count(reference.grid.radius)]
-    n_q, t = rotations.shape[0], shifts_px.shape[1]
+    n_q, t = rotations.shape[0], lattice_px.shape[0]
     step = images_per_block(t, n_q, block_bytes)
+    box = images.disc.box
+    lattice = shift_phases(lattice_px, kxy, box)[None]
     dtype = product_dtype(kxy.device)
     found: Candidates | None = None
     for q0 in range(0, n_q, ROTATIONS_PER_CHUNK):
@@ -69,14 +80,13 @@ def search(
         columns = SliceColumns.build(reference.slices(chunk, kxy), dtype, prior)
         parts = []
         for b0 in range(0, len(rows), step):
-            block = rows[b0 : b0 + step]
-            matched, weight = images.matched(block, len(kxy))
-            shifts = shifts_px[b0 : b0 + step]
-            scores = log_likelihoods(ImageRows.build(matched, weight, shifts, kxy, images.disc.box), columns)
-            value, shift, rotation = top_candidates(scores, keep)
-            log_marginal = torch.logsumexp(scores.flatten(1), 1)
-            at = shift[..., None].expand(-1, -1, 2)
-            parts.append(Candidates(value, chunk[rotation], shifts.gather(1, at), log_marginal))
+            matched, weight = images.matched(rows[b0 : b0 + step], len(kxy))
+            around = around_px[b0 : b0 + step]
+            centred = matched * shift_phases(around, kxy, box)
+            for block, scores in score_blocks(ImageRows.build(centred, weight, lattice), columns):
+                value, shift, rotation = top_candidates(scores, keep)
+                log_marginal = log_marginal_of(scores, value[:, 0])
+                parts.append(Candidates(value, chunk[rotation], around[block, None] + lattice_px[shift], log_marginal))
         here = _join(parts)
         found = here if found is None else _merge(found, here, keep)
     assert found is not None

@@ -52,8 +52,7 @@ def subdivide(
         block = slice(b0, b0 + step)
         matched, weight = images.matched(rows[block], len(kxy))
         rotation = turn @ candidates.rotation[block][:, :, None]  # (b c 8 3 3)
-        shift = candidates.shift_px[block][:, :, None] + move  # (b c 4 2)
-        parts.append(_score_children(images, matched, weight, reference, kxy, rotation, shift, keep))
+        parts.append(_score_children(images, matched, weight, reference, kxy, rotation, candidates.shift_px[block], move, keep))
     return Candidates(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -64,18 +63,21 @@ def _score_children(
     reference: Reference,
     kxy: Tensor,
     rotation: Float[Tensor, "b c 8 3 3"],
-    shift: Float[Tensor, "b c 4 2"],
+    centre: Float[Tensor, "b c 2"],
+    move: Float[Tensor, "4 2"],
     keep: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     b, c = rotation.shape[:2]
     slices = reference.slices(rotation.reshape(-1, 3, 3), kxy).reshape(b, c, 8, -1)
-    moved = matched[:, None, None] * shift_phases(shift, kxy, images.disc.box)
+    box = images.disc.box
+    moved = (matched[:, None] * shift_phases(centre, kxy, box))[:, :, None] * shift_phases(move, kxy, box)
     cross = torch.view_as_real(moved).flatten(3) @ slices.transpose(2, 3)  # (b c 4 8)
     power = (slices.unflatten(3, (-1, 2)).square().sum(-1) @ weight[:, None, :, None]).squeeze(-1)  # (b c 8)
     score = 2 * cross - power[:, :, None]
     best, at_shift = score.max(2)  # over the shifts of each rotation: (b c 8)
     value, index = best.flatten(1).topk(min(keep, c * 8), dim=1)
     pick = index[..., None]
+    shift = centre[:, :, None] + move
     chosen_shift = shift.gather(2, at_shift[..., None].expand(-1, -1, -1, 2)).flatten(1, 2)
     return (
         value,

@@ -13,12 +13,16 @@ Products may run in bfloat16 (`Precision`); the sums over probabilities are alwa
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
 import torch
 from jaxtyping import Complex, Float, Int64
 from torch import Tensor
+
+SCORES_IN_CACHE = 1 << 18
+SCORES_ON_CARD = 1 << 28
 
 
 def product_dtype(device: torch.device) -> torch.dtype:
@@ -49,13 +53,11 @@ class ImageRows:
         cls,
         matched: Complex[Tensor, "b k"],
         weight: Float[Tensor, "b k"],
-        shifts_px: Float[Tensor, "b t 2"],
-        kxy: Float[Tensor, "k 2"],
-        box: int,
+        phases: Complex[Tensor, "#b t k"],
         log_prior: Float[Tensor, "b t"] | None = None,
     ) -> "ImageRows":
-        """matched is C·Y/σ²; shifts_px are candidates per image, flat prior over them when none is given."""
-        moved = torch.view_as_real(matched[:, None] * shift_phases(shifts_px, kxy, box)).flatten(2)
+        """matched is C·Y/σ²; phases are those of the candidate shifts; flat prior over them when none is given."""
+        moved = torch.view_as_real(matched[:, None] * phases).flatten(2)
         if log_prior is None:
             log_prior = moved.new_full(moved.shape[:2], -math.log(moved.shape[1]))
         return cls(moved, weight, log_prior)
@@ -79,14 +81,32 @@ class SliceColumns:
         return cls(slices.flatten(1).to(dtype), slices.square().sum(-1).to(dtype), log_prior)
 
 
-def log_likelihoods(images: ImageRows, columns: SliceColumns) -> Float[Tensor, "b t q"]:
-    """ℓ plus the log priors, for all triples."""
+def score_blocks(images: ImageRows, columns: SliceColumns) -> Iterator[tuple[slice, Float[Tensor, "b t q"]]]:
+    """ℓ plus the log priors of all triples: one large product, handed out a few images at a time.
+
+    The scores of a few images fit the processor's cache, where the passes over them cost a fraction of what they cost in memory.
+    """
     b, t, _ = images.rows.shape
     dtype = columns.slices.dtype
-    cross = (images.rows.flatten(0, 1).to(dtype) @ columns.slices.T).view(b, t, -1)
+    cross = ((2 * images.rows).flatten(0, 1).to(dtype) @ columns.slices.T).view(b, t, -1)
     power = (images.weight.to(dtype) @ columns.power.T).float() - columns.log_prior
-    # 2·cross - power + prior, in float32, one pass over the large array.
-    return torch.add(images.log_prior[:, :, None] - power[:, None], cross, alpha=2)
+    limit = SCORES_IN_CACHE if cross.device.type == "cpu" else SCORES_ON_CARD
+    step = max(1, limit // (t * cross.shape[2]))
+    for i in range(0, b, step):
+        block = slice(i, min(i + step, b))
+        # Converted first, then in place: mixed-type arithmetic is ~10 × slower on a CPU.
+        scores = cross[block].to(torch.float32, copy=True)
+        yield block, scores.sub_(power[block, None]).add_(images.log_prior[block, :, None])
+
+
+def log_likelihoods(images: ImageRows, columns: SliceColumns) -> Float[Tensor, "b t q"]:
+    """ℓ plus the log priors, for all triples at once."""
+    return torch.cat([scores for _, scores in score_blocks(images, columns)])
+
+
+def log_marginal_of(scores: Float[Tensor, "b t q"], peak: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """log Σ exp over shifts and rotations; `peak` is their maximum. Through log_softmax, the one fused pass that torch has."""
+    return peak - torch.log_softmax(scores.flatten(1), 1).amax(1)
 
 
 def log_likelihoods_slow(images: ImageRows, slices: Float[Tensor, "q k c"], log_prior: Tensor) -> Float[Tensor, "b t q"]:
@@ -123,6 +143,13 @@ class Posterior:
         flat = self.probability.flatten(1).argmax(1)
         q = self.probability.shape[2]
         return flat // q, flat % q
+
+
+def posterior_of(images: ImageRows, columns: SliceColumns) -> Posterior:
+    """The posterior of a block of images, made a few images at a time."""
+    dtype = columns.slices.dtype
+    parts = [Posterior.build(scores, dtype) for _, scores in score_blocks(images, columns)]
+    return Posterior(torch.cat([p.probability for p in parts]), torch.cat([p.log_marginal for p in parts]))
 
 
 def expected_sums(posterior: Posterior, images: ImageRows) -> tuple[Float[Tensor, "q k c"], Float[Tensor, "q k"]]:

@@ -4,7 +4,6 @@ The first estimate comes from the corners outside the particle's circle, where t
 residuals against the model (Scheres 2012, J. Mol. Biol. 415, 406, eq. 8).
 """
 
-import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 

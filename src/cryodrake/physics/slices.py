@@ -108,7 +108,8 @@ def raster(volume: Float[Tensor, "*r d d d"], grid: BallGrid) -> Float[Tensor, "
     c = m + 2
     cut = centred_resize(full, 2 * c, 3)[..., c - m : c + m + 1, c - m : c + m + 1, c:]
     rows = torch.view_as_real(cut.reshape(-1, grid.n_voxels).contiguous())  # (r v 2)
-    return rows.permute(1, 0, 2).reshape(grid.n_voxels, -1).contiguous()
+    # Kept column by column in memory: slicing reads one real column at a time.
+    return rows.permute(0, 2, 1).reshape(-1, grid.n_voxels).contiguous().T
 
 
 def unraster(ball: Float[Tensor, "v 2"], grid: BallGrid) -> Float[Tensor, "d d d"]:

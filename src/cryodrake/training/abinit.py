@@ -26,7 +26,8 @@ from cryodrake.training.verdict import judge
 SHIFT_EXTENT = 0.1  # of the box: the largest shift that is searched
 MASK_RADIUS = 0.42  # of the box: the particle, while nothing is known
 MOST_ITERATIONS = 14
-GLOBAL_ITERATIONS = (0, 1, 2, 5)  # the others are local
+GLOBAL_ITERATIONS = 3  # of all images; later ones search globally only for images that are not sure
+SURE = 0.9
 STILL_DEG = 0.25  # median pose change, as a fraction of the expected error, below which poses stand still
 
 
@@ -157,7 +158,7 @@ class AbinitRun:
 
     def _iterate(self) -> None:
         state, store = self.state, self.store
-        whole = state.iteration in GLOBAL_ITERATIONS
+        whole = state.iteration < GLOBAL_ITERATIONS
         words = "searching all poses" if whole else "polishing poses"
         self.reporter.phase(f"refine {state.iteration + 1}", 2, f"{words} to {store.box_A / state.radius:.1f} Å")
         before = state.rotation.clone()
@@ -169,7 +170,7 @@ class AbinitRun:
         grid_radius = min(store.box / 2, max(1.5 * state.radius, 16.0))
         maps = refinement.half_maps(self.images, state.half, state.rotation, state.shift_px, grid_radius, self.particle_radius_px)
         state.maps, state.fsc = maps.references, maps.fsc
-        state.radius = refinement.next_radius(maps.fsc, state.radius, store.box)
+        state.radius = refinement.next_radius(maps.fsc, maps.references[0], state.noise, state.radius)
         if state.iteration >= 2:
             self._reestimate()
         state.history.append(
@@ -189,18 +190,21 @@ class AbinitRun:
         self._show(f"refine {state.iteration}", last["resolution_A"])
 
     def _update_poses(self, rows: Tensor, volume: Tensor, whole: bool) -> None:
+        """New poses of one half set: a global search for images that are not sure (or all), polishing for the others."""
         state = self.state
-        if whole:
-            first = state.iteration == 0
-            extent, step = (SHIFT_EXTENT * self.store.box, 2.0) if first else (3.0, 1.5)
-            around = refinement.shift_candidates(extent, step, state.shift_px[rows])
-            found = refinement.global_poses(self.images, rows, volume, state.radius, around, step)
-        else:
-            found = refinement.local_poses(
-                self.images, rows, volume, state.radius, state.rotation[rows], state.shift_px[rows], state.confidence[rows]
-            )
-        state.rotation[rows], state.shift_px[rows], state.confidence[rows] = found.rotation, found.shift_px, found.confidence
-        self._sigma_deg = float(found.sigma_deg.median())
+        sure = (state.confidence[rows] > SURE) & (not whole)
+        for subset, searched in ((rows[~sure], True), (rows[sure], False)):
+            if not len(subset):
+                continue
+            rotation, shift_px, confidence = state.rotation[subset], state.shift_px[subset], state.confidence[subset]
+            if searched:
+                extent, step = (SHIFT_EXTENT * self.store.box, 2.0) if state.iteration == 0 else (3.0, 1.5)
+                found = refinement.global_poses(self.images, subset, volume, state.radius, shift_px, extent, step)
+            else:
+                found = refinement.local_poses(self.images, subset, volume, state.radius, rotation, shift_px, confidence)
+            state.rotation[subset], state.shift_px[subset] = found.rotation, found.shift_px
+            state.confidence[subset] = found.confidence
+            self._sigma_deg = float(found.sigma_deg.median())
 
     def _reestimate(self) -> None:
         state = self.state
@@ -214,7 +218,7 @@ class AbinitRun:
         history = self.state.history
         if len(history) >= MOST_ITERATIONS:
             return True
-        if len(history) <= max(GLOBAL_ITERATIONS) + 1 or history[-1]["whole"]:
+        if len(history) < GLOBAL_ITERATIONS + 2:
             return False
         still = history[-1]["median_pose_change_deg"] < STILL_DEG * history[-1]["sigma_deg"]
         better = history[-2]["resolution_A"] / history[-1]["resolution_A"]

@@ -15,7 +15,15 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from cryodrake.inference.exhaustive import images_per_block
-from cryodrake.inference.likelihood import ImageRows, Posterior, SliceColumns, expected_sums, log_likelihoods, product_dtype
+from cryodrake.inference.likelihood import (
+    ImageRows,
+    Posterior,
+    SliceColumns,
+    expected_sums,
+    posterior_of,
+    product_dtype,
+    shift_phases,
+)
 from cryodrake.inference.reconstruct import solve
 from cryodrake.inference.reference import box_for_radius
 from cryodrake.inference.source import AbstractImages
@@ -72,6 +80,7 @@ class Bootstrap:
         self.mask = sphere(box, mask_radius * box, 1.0, device)
         self.rotations = all_rotations(settings.order, device)
         self.kxy = disc.kxy[: disc.count(settings.last_radius)]
+        self.phases = shift_phases(self.shifts_px, self.kxy, disc.box)
         self.operator = SliceOperator(self.grid, self.rotations, self.kxy)
         self.shift_probability = torch.zeros(n, len(shifts_px), device=device)
         self.queue = torch.empty(0, dtype=torch.int64)
@@ -110,7 +119,7 @@ class Bootstrap:
         device = rows.device
         matched, weight = self.images.matched(rows, len(self.kxy))
         shift = self.shifts_px[torch.randint(len(self.shifts_px), (len(rows),), generator=self.generator).to(device)]
-        images = ImageRows.build(matched, weight, shift[:, None], self.kxy, self.images.disc.box)
+        images = ImageRows.build(matched, weight, shift_phases(shift, self.kxy, self.images.disc.box)[:, None])
         rotations = random_rotations(len(rows), self.generator).to(device)
         values = images.rows.view(len(rows), -1, 2)
         return symmetrise(backproject(values, weight, self.grid, rotations, self.kxy), self.grid) / len(rows)
@@ -131,8 +140,8 @@ class Bootstrap:
                 matched, weight = self.images.matched(block, k)
                 which = self._shift_candidates(block)
                 prior = torch.full(which.shape, -math.log(len(self.shifts_px)), device=rows.device)
-                images = ImageRows.build(matched, weight, self.shifts_px[which], self.kxy[:k], self.images.disc.box, prior)
-                posterior = Posterior.build(log_likelihoods(images, columns), dtype)
+                images = ImageRows.build(matched, weight, self.phases[which, :k], prior)
+                posterior = posterior_of(images, columns)
                 add_numerator, add_denominator = expected_sums(posterior, images)
                 numerator[:, :k] += add_numerator
                 denominator[:, :k] += add_denominator

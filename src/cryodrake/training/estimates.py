@@ -79,7 +79,8 @@ def _predict(
     disc = store.disc
     k = disc.count(references[0].grid.radius)
     kxy = disc.kxy[:k]
-    slices = torch.where(
-        (half[block] == 1)[:, None, None], references[0].slices(rotation[block], kxy), references[1].slices(rotation[block], kxy)
-    )
+    slices = torch.empty(len(block), k, 2, device=kxy.device)
+    for number, reference in zip((1, 2), references, strict=True):
+        members = half[block] == number
+        slices[members] = reference.slices(rotation[block[members]], kxy)
     return torch.view_as_complex(slices) * store.ctf(block, k) * shift_phases(-shift_px[block], kxy, disc.box)

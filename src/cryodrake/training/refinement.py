@@ -28,7 +28,8 @@ from cryodrake.physics.slices import BallGrid
 GRID_ORDER = 2
 COARSE_RADIUS = 12.0  # of the exhaustive pass: finer detail than a 15° grid can follow only adds noise
 KEPT = 4  # candidates that are subdivided
-RIVALS = 2  # candidates that are polished
+INFORMATIVE = 0.95  # share of the information on orientations that a search uses
+HOPELESS = 25.0  # a rival this much less likely before polishing will not win
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +47,15 @@ def global_poses(
     rows: Int64[Tensor, " n"],
     volume: Float[Tensor, "d d d"],
     radius: float,
-    shifts_px: Float[Tensor, "n t 2"],
+    around_px: Float[Tensor, "n 2"],
+    extent_px: float,
     step_px: float,
 ) -> Poses:
     """Whole grid, two subdivisions with the radius marching, then the best few polished."""
     coarse_radius = min(radius, COARSE_RADIUS)
     grid = all_rotations(GRID_ORDER, volume.device)
-    found = exhaustive.search(images, rows, Reference.build(volume, coarse_radius), grid, shifts_px, KEPT * 2)
+    lattice = shift_grid(extent_px, step_px).to(volume.device)
+    found = exhaustive.search(images, rows, Reference.build(volume, coarse_radius), grid, around_px, lattice, KEPT)
     angle = spacing_deg(GRID_ORDER)
     for level in (1, 2):
         level_radius = coarse_radius + (radius - coarse_radius) * level / 2
@@ -64,20 +67,21 @@ def global_poses(
 def _polish_rivals(images: AbstractImages, rows: Tensor, reference: Reference, found: Candidates, angle_deg: float) -> Poses:
     """The best candidate and the best one in another basin, both polished; confidence weighs one against the other."""
     apart = geodesic_deg(found.rotation[:, :1].expand_as(found.rotation), found.rotation) > 3 * angle_deg
-    rival = torch.where(apart, found.score, -torch.inf).argmax(1)
-    index = torch.arange(len(rows), device=rows.device)
+    rival_score, rival = torch.where(apart, found.score, -torch.inf).max(1)
     first = local.refine(images, rows, reference, found.rotation[:, 0], found.shift_px[:, 0])
-    other = local.refine(images, rows, reference, found.rotation[index, rival], found.shift_px[index, rival])
-    swap = other.score > first.score
-    gap = (first.score - other.score).abs()
-    alone = geodesic_deg(first.rotation, other.rotation) < angle_deg
-    confidence = torch.where(alone, torch.ones_like(gap), torch.sigmoid(gap))
-    return Poses(
-        torch.where(swap[:, None, None], other.rotation, first.rotation),
-        torch.where(swap[:, None], other.shift_px, first.shift_px),
-        confidence,
-        torch.where(swap, other.sigma_deg, first.sigma_deg),
-    )
+    rotation, shift_px, score, sigma = first.rotation, first.shift_px, first.score, first.sigma_deg
+    confidence = torch.ones_like(score)
+    close = torch.nonzero(found.score[:, 0] - rival_score < HOPELESS).squeeze(1)
+    if len(close):
+        pick = rival[close]
+        other = local.refine(images, rows[close], reference, found.rotation[close, pick], found.shift_px[close, pick])
+        gap = (score[close] - other.score).abs()
+        same = geodesic_deg(rotation[close], other.rotation) < angle_deg
+        confidence[close] = torch.where(same, torch.ones_like(gap), torch.sigmoid(gap))
+        won = close[other.score > score[close]]
+        kept = other.score > score[close]
+        rotation[won], shift_px[won], sigma[won] = other.rotation[kept], other.shift_px[kept], other.sigma_deg[kept]
+    return Poses(rotation, shift_px, confidence, sigma)
 
 
 def local_poses(
@@ -148,12 +152,20 @@ def apply_filter(volume: Float[Tensor, "d d d"], curve: Float[Tensor, " s"]) -> 
     return coeff_to_volume(volume_to_coeff(volume) * curve[shell])
 
 
-def next_radius(curve: Float[Tensor, " s"], radius: float, box: int) -> float:
-    """Where the FSC falls below 0.3, at most half as far again as now."""
+def next_radius(curve: Float[Tensor, " s"], reference: Float[Tensor, "d d d"], noise: Float[Tensor, "g s"], radius: float) -> float:
+    """Radius of the next search: where the FSC falls below 0.3, at most half as far again as now, and not beyond INFORMATIVE.
+
+    A turn by ω moves the point k by |k|ω, so a shell tells about orientations in proportion to |k|²·(signal/noise)·(points). Shells
+    that add little to the sum cost as much as the others.
+    """
+    box = reference.shape[-1]
+    power = volume_to_coeff(reference).abs().square().flatten()
+    shell = shell_index(box, reference.device).flatten()
+    keep = shell <= box // 2
+    count = torch.bincount(shell[keep])
+    mean_power = torch.zeros(len(count), device=power.device).index_add_(0, shell[keep], power[keep]) / count
+    k = torch.arange(box // 2 + 1, device=power.device, dtype=torch.float32)
+    information = (k**3 * mean_power / noise.mean(0)).cumsum(0)
+    enough = int((information < INFORMATIVE * information[-1]).sum()) + 1.0
     seen = crossing_shell(curve, 0.3) + 1.0
-    return float(min(max(seen, 8.0), radius * 1.5, box / 2))
-
-
-def shift_candidates(extent_px: float, step_px: float, around_px: Float[Tensor, "n 2"]) -> Float[Tensor, "n t 2"]:
-    """The same lattice of shifts around each image's own."""
-    return around_px[:, None] + shift_grid(extent_px, step_px).to(around_px.device)
+    return float(max(min(seen, radius * 1.5, box / 2, enough), 8.0))
