@@ -14,6 +14,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from cryodrake.inference.exhaustive import Candidates, images_per_block, search
 from cryodrake.inference.hierarchy import subdivide
-from cryodrake.inference.likelihood import ImageRows, Posterior, SliceColumns, expected_sums, log_likelihoods, product_dtype
+from cryodrake.inference.likelihood import ImageRows, SliceColumns, expected_sums, posterior_of, product_dtype, shift_phases
 from cryodrake.inference.local import refine
 from cryodrake.inference.reconstruct import accumulate
 from cryodrake.inference.reference import Reference
@@ -55,8 +56,12 @@ class Products:
         return {dtype: max(self._rate(a, b) for a, b in pairs) for dtype, pairs in self.operands.items()}
 
     def _rate(self, a: Tensor, b: Tensor, least_s: float = 0.05) -> float:
+        def multiply(times: int) -> None:
+            for _ in range(times):
+                a @ b
+
         calls = 1
-        while (s := seconds(lambda: [a @ b for _ in range(calls)], self.device)) < least_s:
+        while (s := seconds(partial(multiply, calls), self.device)) < least_s:
             calls *= 2
         return calls * 2 * a.shape[0] * a.shape[1] * b.shape[1] / s
 
@@ -91,10 +96,9 @@ def efficiency(call: Callable[[], Any], operations: float, products: Products, r
     }
 
 
-def some_shifts(n: int, t: int, device: torch.device) -> Tensor:
-    """t shifts within ±5 px, the same for all images; (n t 2)."""
-    shifts = 10 * torch.rand(t, 2, generator=torch.Generator().manual_seed(1)) - 5
-    return shifts.to(device).expand(n, t, 2)
+def some_shifts(t: int, device: torch.device) -> Tensor:
+    """t shifts within ±5 px; (t 2)."""
+    return (10 * torch.rand(t, 2, generator=torch.Generator().manual_seed(1)) - 5).to(device)
 
 
 def search_case(
@@ -103,11 +107,12 @@ def search_case(
     """One exhaustive search of all images."""
     n, q, k = len(images.coeff), n_rotations(order), images.disc.count(radius)
     device = products.device
-    rows, shifts, grid = torch.arange(n, device=device), some_shifts(n, t, device), all_rotations(order, device)
+    rows, around = torch.arange(n, device=device), torch.zeros(n, 2, device=device)
+    lattice, grid = some_shifts(t, device), all_rotations(order, device)
     reference = Reference.build(images.volume, radius)
     memory = {} if options.block_mib is None else {"block_bytes": options.block_mib << 20}
     result = efficiency(
-        lambda: search(images, rows, reference, grid, shifts, KEPT, **memory), flop(n, t, q, k), products, options.rounds
+        lambda: search(images, rows, reference, grid, around, lattice, KEPT, **memory), flop(n, t, q, k), products, options.rounds
     )
     return {"radius": radius, "order": order, "n": n, "t": t, "q": q, "k": k, **result}
 
@@ -119,15 +124,16 @@ def em_case(images: SyntheticImages, order: int, radius: float, t: int, products
     kxy, dtype = images.disc.kxy[:k], product_dtype(device)
     columns = SliceColumns.build(Reference.build(images.volume, radius).slices(all_rotations(order, device), kxy), dtype)
     block = images_per_block(t, q, (options.block_mib or 128) << 20)
-
-    shifts = some_shifts(n, t, device)
+    phases = shift_phases(some_shifts(t, device), kxy, images.disc.box)[None]
 
     def step() -> Tensor:
-        total = torch.zeros(q, k, 2, device=device)
+        numerator, denominator = torch.zeros(q, k, 2, device=device), torch.zeros(q, k, device=device)
         for rows in torch.arange(n, device=device).split(block):
-            images_ = ImageRows.build(*images.matched(rows, k), shifts[: len(rows)], kxy, images.disc.box)
-            total += expected_sums(Posterior.build(log_likelihoods(images_, columns), dtype), images_)[0]
-        return total
+            images_ = ImageRows.build(*images.matched(rows, k), phases)
+            add_numerator, add_denominator = expected_sums(posterior_of(images_, columns), images_)
+            numerator += add_numerator
+            denominator += add_denominator
+        return numerator
 
     result = efficiency(step, 2 * flop(n, t, q, k), products, options.rounds)
     return {"radius": radius, "order": order, "n": n, "t": t, "q": q, "k": k, **result}
@@ -172,9 +178,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--n", type=int, help="images (1024; on a card 16384)")
     parser.add_argument("--box", type=int, default=64, help="pixels")
     parser.add_argument("--shifts", type=int, default=37, help="shifts of the search (the first global pass at 64 px has 37)")
-    parser.add_argument(
-        "--em-shifts", type=int, nargs="+", default=[6, 37], help="shifts of the EM step (later visits, first visit)"
-    )
+    parser.add_argument("--em-shifts", type=int, nargs="+", default=[8, 37], help="shifts of the EM step")
     parser.add_argument("--radii", type=float, nargs="+", default=[8, 10, 12, 16])
     parser.add_argument("--orders", type=int, nargs="+", default=[1, 2], help="rotation grids: 1 is 30°, 2 is 15°")
     parser.add_argument("--rounds", type=int, default=5)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from cryodrake.analysis.compare import MIRROR, Alignment, FourierSampler, align, move
 from cryodrake.analysis.compare_poses import fit_offset, fit_rotation
 from cryodrake.data.density import gaussian_density
 from cryodrake.data.procedural import procedural_complex
+from cryodrake.inference.alignment import MIRROR, Alignment, FourierSampler, align, move
 from cryodrake.physics.fsc import fsc
 from cryodrake.physics.rotations import geodesic_deg
 from cryodrake.physics.symmetry import operators

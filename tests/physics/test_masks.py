@@ -21,7 +21,18 @@ def test_the_profile_is_the_same_in_every_direction(make, n_axes):
     mask = make(BOX, RADIUS, EDGE)
     assert mask.shape == (BOX,) * n_axes
     c = BOX // 2
-    for offset in [(0, 0, 0), (0, 0, 8), (0, 8, 0), (8, 0, 0), (0, 0, -10), (6, 6, 6), (5, -5, 5), (0, 11, 0), (0, 9, 9), (-16, 0, 0)]:
+    for offset in [
+        (0, 0, 0),
+        (0, 0, 8),
+        (0, 8, 0),
+        (8, 0, 0),
+        (0, 0, -10),
+        (6, 6, 6),
+        (5, -5, 5),
+        (0, 11, 0),
+        (0, 9, 9),
+        (-16, 0, 0),
+    ]:
         if n_axes == 2 and offset[0]:
             continue
         place = tuple(c + o for o in offset[3 - n_axes :])

@@ -1,14 +1,16 @@
 """Slices agree with an exact sum over atoms; back-projection is the adjoint; raster and unraster invert each other."""
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from cryodrake.physics.disc import Disc
 from cryodrake.physics.fourier import coeff_to_volume, image_to_coeff, volume_to_coeff
 from cryodrake.physics.rotations import euler_deg_to_matrix, random_rotations
-from cryodrake.physics.slices import BallGrid, backproject, raster, slice_ball, symmetrise, unraster
+from cryodrake.physics.slices import BallGrid, backproject, raster, slice_ball, slice_with_gradient, symmetrise, unraster
 
 BOX = 32
 
@@ -112,3 +114,76 @@ def test_in_plane_rotation_turns_the_image():
     rotation = euler_deg_to_matrix(torch.tensor([0.0, 0.0, 90.0]))
     moved = rotation @ torch.tensor([1.0, 0.0, 0.0])
     assert torch.allclose(moved, torch.tensor([0.0, -1.0, 0.0]), atol=1e-6)
+
+
+def read_at(ball, grid, points):
+    """The interpolated map at (x, y, z): the first row of each "rotation" is a point, read at (kx, ky) = (1, 0)."""
+    rows = torch.nn.functional.pad(points[:, None], (0, 0, 0, 2))
+    return slice_ball(ball, grid, rows, torch.tensor([[1.0, 0.0]]))[:, 0]
+
+
+def hermitian_ball(grid, seed=0):
+    return raster(torch.randn(grid.box, grid.box, grid.box, generator=torch.Generator().manual_seed(seed)), grid)
+
+
+def test_gradients_are_finite_differences():
+    """Within a cell the interpolant is linear along each axis, so central differences are exact, on either side of kx = 0."""
+    disc, grid = Disc.build(BOX, 8.0), BallGrid(BOX, 8.0, 2)
+    rotations = random_rotations(5, torch.Generator().manual_seed(4))
+    ball = hermitian_ball(grid)
+    values, gradient = slice_with_gradient(ball, grid, rotations, disc.kxy)
+    torch.testing.assert_close(values, slice_ball(ball, grid, rotations, disc.kxy))
+    points = (disc.kxy @ rotations[:, :2]).reshape(-1, 3)
+    assert bool((points[:, 0] < 0).any())
+    step = 0.02  # cycles per box
+    within = ((points * grid.oversampling).remainder(1) - 0.5).abs().amax(1) < 0.5 - 1.1 * step * grid.oversampling
+    assert int(within.sum()) > 300
+    for axis in range(3):
+        move = step * torch.eye(3)[axis]
+        difference = (read_at(ball, grid, points + move) - read_at(ball, grid, points - move)) / (2 * step)
+        torch.testing.assert_close(gradient[:, axis].reshape(-1, 2)[within], difference[within], atol=5e-3, rtol=0)
+
+
+def test_the_other_half_is_the_conjugate():
+    disc, grid = Disc.build(BOX, 8.0), BallGrid(BOX, 8.0, 2)
+    rotations = random_rotations(20, torch.Generator().manual_seed(5))
+    half_turn = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))
+    ball = hermitian_ball(grid)
+    here, there = (slice_ball(ball, grid, r, disc.kxy) for r in (rotations, half_turn @ rotations))
+    torch.testing.assert_close(there, here * torch.tensor([1.0, -1.0]), atol=1e-4, rtol=0)
+    # And it joins without a step.
+    edge = torch.tensor([[0.0, y, z] for y in (-3.3, 0.2, 6.1) for z in (-2.0, 0.7)])
+    nudge = torch.tensor([1e-4, 0.0, 0.0])
+    torch.testing.assert_close(read_at(ball, grid, edge - nudge), read_at(ball, grid, edge + nudge), atol=5e-3, rtol=0)
+
+
+def test_the_half_ball_gathers_what_a_whole_one_would():
+    """Every point and its conjugate mate spread over a whole lattice, voxel by voxel, in double precision."""
+    disc, grid = Disc.build(8, 3.0), BallGrid(8, 3.0, 2)
+    g = torch.Generator().manual_seed(1)
+    rotations = torch.cat([random_rotations(2, g), torch.eye(3)[None]])
+    values = torch.randn(3, disc.n_points, 2, generator=g)
+    weights = torch.rand(3, disc.n_points, generator=g)
+    m = grid.half
+    whole = np.zeros((2 * m + 1, 2 * m + 1, 2 * m + 2, 3))  # x from -m to m + 1
+    points = (disc.kxy.double() @ rotations[:, :2].double()).reshape(-1, 3).numpy() * 2
+    for sign in (1, -1):
+        for point, value, weight in zip(sign * points, values.reshape(-1, 2).tolist(), weights.flatten().tolist(), strict=True):
+            base = np.floor(point).astype(int)
+            for corner in itertools.product((0, 1), repeat=3):
+                share = np.prod(np.where(corner, point - base, 1 - (point - base)))
+                x, y, z = base + corner
+                if share > 0:
+                    whole[z + m, y + m, x + m] += share * np.array([value[0], sign * value[1], weight])
+    found = symmetrise(backproject(values, weights, grid, rotations, disc.kxy), grid).view(*grid.shape, 3)
+    np.testing.assert_allclose(found.numpy(), whole[:, :, m:], atol=1e-4)
+
+
+def test_a_density_side_by_side_with_others_is_sliced_as_alone():
+    disc, grid = Disc.build(BOX, 7.0), BallGrid(BOX, 7.0, 2)
+    rotations = random_rotations(3, torch.Generator().manual_seed(6))
+    volumes = torch.randn(3, BOX, BOX, BOX, generator=torch.Generator().manual_seed(7))
+    together = slice_ball(raster(volumes, grid), grid, rotations, disc.kxy)
+    for r, volume in enumerate(volumes):
+        alone = slice_ball(raster(volume, grid), grid, rotations, disc.kxy)
+        torch.testing.assert_close(together[..., 2 * r : 2 * r + 2], alone)

@@ -1,6 +1,6 @@
 """Two sets of poses of the same images: one global rotation (and hand, and offset) between them, and what is left.
 
-With A and the hand of `analysis.compare` (map(k) = truth(B k), B = A or A·P, P = diag(1, 1, -1)) a pose R of the map is
+With A and the hand of `inference.alignment` (map(k) = truth(B k), B = A or A·P, P = diag(1, 1, -1)) a pose R of the map is
 
     R Aᵀ (same hand)     or     P R P Aᵀ (opposite hand)
 
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cryodrake.analysis.compare import MIRROR
+from cryodrake.inference.alignment import MIRROR
 
 _SEEDS = 400  # poses whose own rotation is tried as the global one
 _JURY = 2000  # poses that vote on each

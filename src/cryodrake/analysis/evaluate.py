@@ -15,10 +15,10 @@ import tyro
 from jaxtyping import Float
 from torch import Tensor
 
-from cryodrake.analysis.compare import Alignment, align, move, within_ball
 from cryodrake.analysis.compare_poses import PoseFit, fit_offset, fit_rotation
 from cryodrake.data.density import resample
 from cryodrake.errors import InputError
+from cryodrake.inference.alignment import Alignment, align, move, within_ball
 from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import ParticleFile, read_particles
 from cryodrake.physics.fsc import area_under, fsc, resolution_A
@@ -55,7 +55,7 @@ class EvaluationResult:
         rotation_error_…_deg: angle to the true pose after the best global rotation and hand.
         shift_error_…_px: distance to the true position, in pixels of the images, after the best global offset.
         hand: "same" or "mirrored", of the map, or of the poses where there is no map; `hand_of_poses` is theirs.
-        global_rotation: A of `analysis.compare`, of the map where there is one.
+        global_rotation: A of `inference.alignment`, of the map where there is one.
         map_offset_px: o of the map, in its voxels.
     """
 

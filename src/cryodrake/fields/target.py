@@ -2,7 +2,8 @@
 
 Minimising Σ_v w_v |V(v) - num_v/w_v|² + |V|²/τ² over the sums' oversampled voxels is, within a shell, regression on the Wiener map.
 The integer lattice holds all of a map that fits its box, with an eighth of the points and without the noise that lies outside
-the particle, and there the gridding correction is exact; fitting the oversampled voxels themselves was slower and worse (docs/log.md).
+the particle, and there the gridding correction is exact; fitting the oversampled voxels themselves was slower
+and worse (docs/log.md).
 """
 
 from dataclasses import dataclass

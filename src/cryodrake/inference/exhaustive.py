@@ -40,6 +40,12 @@ class Candidates:
     shift_px: Float[Tensor, "n c 2"]
     log_marginal: Float[Tensor, " n"]
 
+    def select(self, members: Int64[Tensor, " m"], keep: int) -> "Candidates":
+        """The best `keep` candidates of some of the images."""
+        return Candidates(
+            self.score[members, :keep], self.rotation[members, :keep], self.shift_px[members, :keep], self.log_marginal[members]
+        )
+
     @property
     def confidence(self) -> Float[Tensor, " n"]:
         """Probability of the best candidate under the grid's posterior."""

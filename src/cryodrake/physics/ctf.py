@@ -1,6 +1,6 @@
 """Contrast transfer function with RELION's sign: at zero frequency it equals the amplitude contrast (positive).
 
-    γ(s) = 2π (½ Cs λ³ |s|⁴ - ½ λ Δz(θ) |s|²) - φ,    C(s) = -sin(γ - asin w) · exp(-B|s|²/4)  (Cs in Å, s in 1/Å)
+    γ(s) = 2π (¼ Cs λ³ |s|⁴ - ½ λ Δz(θ) |s|²) - φ,    C(s) = -sin(γ - asin w) · exp(-B|s|²/4)  (Cs in Å, s in 1/Å)
     Δz(θ) = ½ (U + V) + ½ (U - V) cos 2(θ - θ_ast),    λ = h/√(2meV(1 + eV/2mc²))
 
 Mindell & Grigorieff (2003) J. Struct. Biol. 142, 334, eqs 2-4; electron wavelength: Reimer, Transmission Electron Microscopy.
@@ -42,7 +42,7 @@ def electron_wavelength_A(voltage_kV: Tensor) -> Tensor:
     return 12.2643247 / torch.sqrt(volts * (1 + volts * 0.978466e-6))
 
 
-def ctf(params: CTFParams, kxy: Float[Tensor, "k 2"], box_A: Float[Tensor, " n"]) -> Float[Tensor, "n k"]:
+def ctf(params: CTFParams, kxy: Float[Tensor, "k 2"], box_A: Float[Tensor, "#n"]) -> Float[Tensor, "n k"]:
     """CTF of each particle at image frequencies kxy (cycles per box of `box_A` Å); exact for astigmatism.
 
     The phase is computed in float64: at 2 Å and 3 µm it reaches 10² radians.
@@ -55,7 +55,7 @@ def ctf(params: CTFParams, kxy: Float[Tensor, "k 2"], box_A: Float[Tensor, " n"]
     mean = (p["defocus_u_A"] + p["defocus_v_A"]) / 2
     half = (p["defocus_u_A"] - p["defocus_v_A"]) / 2
     defocus_A = mean + half * torch.cos(2 * (angle - torch.deg2rad(p["defocus_angle_deg"])))
-    gamma = 2 * math.pi * (0.5 * p["cs_mm"] * 1e7 * wavelength_A**3 * s2**2 - 0.5 * wavelength_A * defocus_A * s2)
+    gamma = 2 * math.pi * (0.25 * p["cs_mm"] * 1e7 * wavelength_A**3 * s2**2 - 0.5 * wavelength_A * defocus_A * s2)
     gamma = gamma - torch.deg2rad(p["phase_shift_deg"])
     value = -torch.sin(gamma - torch.asin(p["amplitude_contrast"])) * torch.exp(-p["bfactor_A2"] * s2 / 4)
     return value.float()

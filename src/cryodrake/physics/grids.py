@@ -1,10 +1,13 @@
 """Nested grids of rotations and shifts.
 
-Rotations: HEALPix directions (nside 2^order, nested ordering; Górski et al. 2005) × 6·2^order in-plane angles. Pixel p of one order
-has children 4p…4p+3 in the next and in-plane angle j has children 2j, 2j+1, so a rotation has 8 children: the next order's
-cell is cut in 8. Order 1 is 48 × 12 = 576 (30°), order 2 is 192 × 24 = 4608 (15°). Yershova et al. 2010, IJRR 29, 801.
+Rotations: HEALPix directions (nside 2^order, nested ordering; Górski et al. 2005) × 6·2^order in-plane angles. Pixel p of one
+order has children 4p…4p+3 in the next and in-plane angle j has children 2j, 2j+1, so a rotation has 8 children (near the
+poles, where rot jumps between pixels, a child may lie more than a cell away). Order 1 is 48 × 12 = 576 (30°), order 2 is
+192 × 24 = 4608 (15°). Yershova et al. 2010, IJRR 29, 801.
 Index of a rotation: pixel · n_inplane + j.
 """
+
+import math
 
 import healpix
 import numpy as np
@@ -50,6 +53,20 @@ def children(order: int, index: Int64[Tensor, "*q"]) -> Int64[Tensor, "*q 8"]:
     c = torch.arange(2, device=index.device)
     kids = (4 * pixel[..., None, None] + p[:, None]) * n_inplane(order + 1) + 2 * j[..., None, None] + c
     return kids.flatten(-2)
+
+
+def spiral_rotations(spacing: float, device: str | torch.device = "cpu") -> Float[Tensor, "q 3 3"]:
+    """A grid of any spacing (degrees), not nested: golden-angle spiral of directions × in-plane angles.
+
+    Saff & Kuijlaars 1997, Math. Intelligencer 19, 5. 20° gives 103 directions × 18 angles.
+    """
+    n = round(4 * math.pi / math.radians(spacing) ** 2)
+    i = torch.arange(n, dtype=torch.float64) + 0.5
+    tilt = torch.rad2deg(torch.acos(1 - 2 * i / n))
+    rot = (i * 180 * (3 - math.sqrt(5))) % 360
+    psi = torch.arange(round(360 / spacing), dtype=torch.float64) * 360 / round(360 / spacing)
+    euler = torch.stack([rot[:, None].expand(-1, len(psi)), tilt[:, None].expand(-1, len(psi)), psi.expand(n, -1)], dim=-1)
+    return euler_deg_to_matrix(euler.reshape(-1, 3)).float().to(device)
 
 
 def shift_grid(extent_px: float, step_px: float) -> Float[Tensor, "t 2"]:

@@ -20,5 +20,9 @@ def operators(group: str) -> Float[Tensor, "m 3 3"]:
     if name in ("I1", "T", "O"):
         name = name[0]
     matrices = torch.from_numpy(Rotation.create_group(name).as_matrix()).float()
+    if name == "T":  # scipy has two-fold axes on x, y and z, RELION a three-fold on z
+        turn = torch.tensor([[-3.0, 3.0, 0.0], [-1.0, -1.0, 2.0], [2.0, 2.0, 2.0]])
+        turn = turn / turn.norm(dim=1, keepdim=True)
+        matrices = turn @ matrices @ turn.T
     order = torch.argsort((matrices - torch.eye(3)).flatten(1).norm(dim=1), stable=True)
     return matrices[order]

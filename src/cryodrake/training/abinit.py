@@ -15,6 +15,7 @@ from cryodrake.physics.fourier import centred_resize, coeff_to_volume, volume_to
 from cryodrake.physics.fsc import resolution_A
 from cryodrake.physics.rotations import geodesic_deg
 from cryodrake.training import refinement, starts
+from cryodrake.training.bootstrap import BATCH, SCHEDULE
 from cryodrake.training.config import AbinitConfig, InputOptions
 from cryodrake.training.estimates import image_scales, residual_noise
 from cryodrake.training.events import AbstractReporter
@@ -28,6 +29,8 @@ MASK_RADIUS = 0.42  # of the box: the particle, while nothing is known
 MOST_ITERATIONS = 14
 GLOBAL_ITERATIONS = 3  # of all images; later ones search globally only for images that are not sure
 SURE = 0.9
+BATCH_STEPS = sum(stage.steps for stage in SCHEDULE)
+ROWS_PER_PROGRESS = 2500
 STILL_DEG = 0.25  # median pose change, as a fraction of the expected error, below which poses stand still
 
 
@@ -107,40 +110,61 @@ class AbinitRun:
     def checkpoint(self) -> None:
         """Save the state; stop here if that was asked for."""
         self.job.save_checkpoint(self.state.phase, self.state.tensors(), self.state.meta())
-        if self.reporter.should_stop():
-            raise JobStopped(f"stopped in phase {self.state.phase}")
+        self._poll()
 
     # bootstrap ---------------------------------------------------------------------------------------------------------
 
     def bootstrap(self) -> None:
-        """Random starts until one is confirmed; the best one's map becomes both halves' reference."""
-        state, box = self.state, self.store.box
+        """Random starts until two agree; the likelier of those (or the likeliest of all) becomes both halves' reference."""
+        state = self.state
         while state.phase == "bootstrap":
             if starts.confirmed(state.starts) or len(state.starts) >= starts.MOST_STARTS:
+                self._choose_start()
                 state.phase = "refine"
-                self.checkpoint()
-                return
-            i = len(state.starts)
-            self.reporter.phase(f"start {i + 1}", starts.settings_for(self.store.n).steps, f"random start {i + 1}")
-            volume, record = starts.run_start(
-                self.images,
-                self.store.n,
-                SHIFT_EXTENT * box,
-                self.particle_radius_px / box,
-                self.config.seed * 1000 + i,
-                self._tell_start,
-            )
-            radius = starts.settings_for(self.store.n).last_radius
-            if not state.starts or record["log_marginal"] > max(s["log_marginal"] for s in state.starts):
-                full = coeff_to_volume(centred_resize(volume_to_coeff(volume), box, 3))
-                state.maps = torch.stack([full, full])
-                state.radius = radius
-            state.starts.append(record)
-            self._show(f"start {i + 1}", self.store.box_A / radius)
+            else:
+                self._one_more_start()
             self.checkpoint()
 
-    def _tell_start(self, done: int, log_marginal: float) -> None:
-        self.reporter.step(done, particles=starts.settings_for(self.store.n).batch, log_marginal=log_marginal)
+    def _one_more_start(self) -> None:
+        state, i = self.state, len(self.state.starts)
+        self.reporter.phase(f"start {i + 1}", BATCH_STEPS, f"random start {i + 1}")
+        volume, record = starts.run_start(
+            self.images,
+            self.store.n,
+            SHIFT_EXTENT * self.store.box,
+            self.particle_radius_px / self.store.box,
+            self.config.seed * 1000 + i,
+            self._tell_start,
+        )
+        for earlier, other in zip(state.starts, state.start_maps, strict=True):
+            same = starts.agreement(volume, other)
+            earlier["agreement"] = max(earlier["agreement"], same)
+            record["agreement"] = max(record["agreement"], same)
+        state.starts.append(record)
+        state.start_maps = torch.cat([state.start_maps.view(i, *volume.shape), volume[None]])
+        self._use_start(i)
+        self._show(f"start {i + 1}", self.store.box_A / state.radius)
+
+    def _choose_start(self) -> None:
+        """The likeliest start among the confirmed ones, or among all."""
+        records = self.state.starts
+        agreed = [i for i, r in enumerate(records) if r["agreement"] >= starts.AGREEMENT] or range(len(records))
+        self._use_start(max(agreed, key=lambda i: records[i]["log_marginal"]))
+
+    def _use_start(self, i: int) -> None:
+        box = self.store.box
+        full = coeff_to_volume(centred_resize(volume_to_coeff(self.state.start_maps[i]), box, 3))
+        self.state.maps = torch.stack([full, full])
+        self.state.radius = min(SCHEDULE[-1].last_radius, box / 2)
+
+    def _tell_start(self, done: int, total: int, log_marginal: float) -> None:
+        self.reporter.step(done, particles=min(BATCH, self.store.n), log_marginal=log_marginal)
+        self._poll()
+
+    def _poll(self) -> None:
+        """Stop at once where that was asked for: what is lost is the work since the last checkpoint."""
+        if self.reporter.should_stop():
+            raise JobStopped(f"stopped in phase {self.state.phase}")
 
     def _show(self, name: str, resolution: float) -> None:
         volume = self.state.maps.mean(0)
@@ -160,11 +184,15 @@ class AbinitRun:
         state, store = self.state, self.store
         whole = state.iteration < GLOBAL_ITERATIONS
         words = "searching all poses" if whole else "polishing poses"
-        self.reporter.phase(f"refine {state.iteration + 1}", 2, f"{words} to {store.box_A / state.radius:.1f} Å")
+        self.reporter.phase(f"refine {state.iteration + 1}", store.n, f"{words} to {store.box_A / state.radius:.1f} Å")
         before = state.rotation.clone()
-        for done, h in enumerate((1, 2)):
-            self._update_poses(torch.nonzero(state.half == h).squeeze(1), state.maps[h - 1], whole)
-            self.reporter.step(done + 1, particles=store.n // 2)
+        done = 0
+        for h in (1, 2):
+            for rows in torch.nonzero(state.half == h).squeeze(1).split(ROWS_PER_PROGRESS):
+                self._update_poses(rows, state.maps[h - 1], whole)
+                done += len(rows)
+                self.reporter.step(done, particles=len(rows))
+                self._poll()
         change_deg = float(geodesic_deg(before, state.rotation).median())
         searched_radius = state.radius
         grid_radius = min(store.box / 2, max(1.5 * state.radius, 16.0))
@@ -186,7 +214,8 @@ class AbinitRun:
         )
         state.iteration += 1
         last = state.history[-1]
-        self.reporter.step(2, **{k: last[k] for k in ("resolution_A", "confident_share", "mean_pose_change_deg", "sigma_deg")})
+        shown = ("resolution_A", "confident_share", "mean_pose_change_deg", "sigma_deg")
+        self.reporter.step(store.n, **{name: last[name] for name in shown})
         self._show(f"refine {state.iteration}", last["resolution_A"])
 
     def _update_poses(self, rows: Tensor, volume: Tensor, whole: bool) -> None:

@@ -5,6 +5,7 @@ field's. Both come from the same sums; the half maps are unfiltered.
 """
 
 import io
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -78,7 +79,7 @@ def write_particles(
     confidence: Tensor,
 ) -> None:
     """particles.star, and a .cs beside it when a .cs came in."""
-    poses = {
+    poses: dict[str, Any] = {
         "rotations": rotation.cpu().double().numpy(),
         "shifts_A": shift_A.cpu().double().numpy(),
         "half_set": half.cpu().numpy(),

@@ -8,6 +8,7 @@ basin gets out; local ones polish.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int64
@@ -27,7 +28,8 @@ from cryodrake.physics.slices import BallGrid
 
 GRID_ORDER = 2
 COARSE_RADIUS = 12.0  # of the exhaustive pass: finer detail than a 15° grid can follow only adds noise
-KEPT = 4  # candidates that are subdivided
+KEPT = (4, 8, 16, 32)  # candidates that are subdivided, as many as the image needs
+MARGIN = 12.0  # log likelihood by which a candidate of the coarse grid may be behind
 INFORMATIVE = 0.95  # share of the information on orientations that a search uses
 HOPELESS = 25.0  # a rival this much less likely before polishing will not win
 
@@ -41,6 +43,20 @@ class Poses:
     confidence: Float[Tensor, " n"]
     sigma_deg: Float[Tensor, " n"]
 
+    @staticmethod
+    def empty(n: int, device: torch.device) -> "Poses":
+        return Poses(
+            torch.zeros(n, 3, 3, device=device),
+            torch.zeros(n, 2, device=device),
+            torch.zeros(n, device=device),
+            torch.zeros(n, device=device),
+        )
+
+    def put(self, members: Int64[Tensor, " m"], poses: "Poses") -> None:
+        """Writes the poses of some images."""
+        self.rotation[members], self.shift_px[members] = poses.rotation, poses.shift_px
+        self.confidence[members], self.sigma_deg[members] = poses.confidence, poses.sigma_deg
+
 
 def global_poses(
     images: AbstractImages,
@@ -51,17 +67,33 @@ def global_poses(
     extent_px: float,
     step_px: float,
 ) -> Poses:
-    """Whole grid, two subdivisions with the radius marching, then the best few polished."""
+    """Whole grid, two subdivisions with the radius marching, then the best few polished.
+
+    An image keeps the candidates that are within MARGIN of its best: few where the data are clear, many where they are faint.
+    """
     coarse_radius = min(radius, COARSE_RADIUS)
     grid = all_rotations(GRID_ORDER, volume.device)
     lattice = shift_grid(extent_px, step_px).to(volume.device)
-    found = exhaustive.search(images, rows, Reference.build(volume, coarse_radius), grid, around_px, lattice, KEPT)
-    angle = spacing_deg(GRID_ORDER)
-    for level in (1, 2):
-        level_radius = coarse_radius + (radius - coarse_radius) * level / 2
-        found = hierarchy.subdivide(images, rows, Reference.build(volume, level_radius), found, angle, step_px, KEPT)
-        angle, step_px = angle / 2, step_px / 2
-    return _polish_rivals(images, rows, Reference.build(volume, radius), found, angle)
+    coarse = Reference.build(volume, coarse_radius)
+    found = exhaustive.search(images, rows, coarse, grid, around_px, lattice, KEPT[-1])
+    needed = (found.score > found.score[:, :1] - MARGIN).sum(1)
+    levels = [Reference.build(volume, coarse_radius + (radius - coarse_radius) * level / 2) for level in (1, 2)]
+    result = Poses.empty(len(rows), rows.device)
+    for fewest, most in pairwise((0, *KEPT)):
+        members = torch.nonzero((needed > fewest) & (needed <= most)).squeeze(1)
+        if len(members):
+            result.put(members, _descend(images, rows[members], levels, found.select(members, most), step_px))
+    return result
+
+
+def _descend(images: AbstractImages, rows: Tensor, levels: list[Reference], found: Candidates, step_px: float) -> Poses:
+    """Candidates of the coarse grid, cut twice and polished."""
+    angle_deg = spacing_deg(GRID_ORDER)
+    keep = found.score.shape[1]
+    for reference in levels:
+        found = hierarchy.subdivide(images, rows, reference, found, angle_deg, step_px, keep)
+        angle_deg, step_px, keep = angle_deg / 2, step_px / 2, max(KEPT[0], keep // 2)
+    return _polish_rivals(images, rows, levels[-1], found, angle_deg)
 
 
 def _polish_rivals(images: AbstractImages, rows: Tensor, reference: Reference, found: Candidates, angle_deg: float) -> Poses:

@@ -25,7 +25,7 @@ class RunState:
         noise, scale: see `WeightedImages`.
         maps: (2 d d d) references of the half sets, filtered and masked; before the halves part, the same map twice.
         fsc: (s,) between the half maps.
-        starts: one entry per bootstrap start; history: one entry per refinement iteration.
+        start_maps: the starts' maps in their reduced box; starts: one entry per start; history: one entry per refinement iteration.
     """
 
     rotation: Float[Tensor, "n 3 3"]
@@ -36,6 +36,7 @@ class RunState:
     scale: Float[Tensor, " n"]
     maps: Float[Tensor, "2 d d d"]
     fsc: Float[Tensor, " s"]
+    start_maps: Float[Tensor, "m d2 d2 d2"]
     phase: str = "bootstrap"
     iteration: int = 0
     radius: float = 0.0
@@ -55,6 +56,7 @@ class RunState:
             scale=torch.ones(n, device=device),
             maps=torch.zeros(2, box, box, box, device=device),
             fsc=torch.zeros(box // 2 + 1, device=device),
+            start_maps=torch.zeros(0, 0, 0, 0, device=device),
         )
 
     def tensors(self) -> dict[str, Tensor]:
@@ -65,4 +67,5 @@ class RunState:
 
     @classmethod
     def restore(cls, tensors: dict[str, Tensor], meta: dict[str, Any], device: torch.device) -> "RunState":
-        return cls(**{name: tensor.to(device) for name, tensor in tensors.items()}, **meta)
+        values: dict[str, Any] = {name: tensor.to(device) for name, tensor in tensors.items()}
+        return cls(**values, **meta)
