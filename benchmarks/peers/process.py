@@ -44,6 +44,11 @@ class Run:
         """CPU seconds over (wall seconds × threads): 1 when a well-threaded program has the machine to itself."""
         return self.cpu_s / max(self.wall_s * self.threads, 1e-9)
 
+    @property
+    def cut_off(self) -> bool:
+        """Ended by the time limit, or by a signal from someone who wanted the machine: its last phase is not whole."""
+        return self.timed_out or self.return_code < 0
+
     def checked(self, log: Path) -> "Run":
         """Self, or RuntimeError with the end of the log when the command failed by itself."""
         if self.return_code != 0 and not self.timed_out:

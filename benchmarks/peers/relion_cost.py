@@ -87,14 +87,15 @@ class Relion:
         command += f"{SCHEDULE.format(*self.iterations)} {LIMITS} {MODEL} {SEARCH}".split()
         command += ["--particle_diameter", f"{self.particle_diameter_A:g}", "--j", str(self.threads)]
         log = self.work / "relion_refine.log"
-        return run_stamped(command, self.data, self.threads, log, self.limit_s).checked(log)
+        run = run_stamped(command, self.data, self.threads, log, self.limit_s)
+        return run if run.cut_off else run.checked(log)  # the iterations that it did finish count
 
     def _stretch(self, run: Run, clock: str, n_images: int) -> dict:
         """Seconds an image in the measured iterations (one cut off is left out), and of the whole schedule."""
         marks = [getattr(line, clock) for line in run.lines if ITERATION.search(line.text)]
-        spans = np.diff(marks if run.timed_out else [*marks, getattr(run, clock)])
+        spans = np.diff(marks if run.cut_off else [*marks, getattr(run, clock)])
         if len(spans) < 1:
-            raise RuntimeError(f"RELION did not end one iteration in {self.limit_s:.0f} s: give it --relion-minutes")
+            raise RuntimeError(f"RELION did not end one iteration in {run.wall_s:.0f} s: give it more --relion-minutes")
         per_image = spans / subset_sizes(self.iterations, n_images)[: len(spans)]
         visits = subset_sizes(GUI_ITERATIONS, n_images)
         whole = np.interp(stage(GUI_ITERATIONS), stage(self.iterations)[: len(spans)], per_image)

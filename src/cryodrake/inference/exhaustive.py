@@ -22,9 +22,11 @@ from cryodrake.inference.likelihood import (
 )
 from cryodrake.inference.reference import Reference
 from cryodrake.inference.source import AbstractImages
+from cryodrake.physics.rotations import geodesic_deg
 
 BYTES_PER_SCORE = 4  # of the product, in float32 at most; scores proper are made a few images at a time
 ROTATIONS_PER_CHUNK = 8192
+RIVAL_DEG = 20.0  # poses this far apart are different answers, not neighbours
 
 
 @final
@@ -40,10 +42,27 @@ class Candidates:
     shift_px: Float[Tensor, "n c 2"]
     log_marginal: Float[Tensor, " n"]
 
-    def select(self, members: Int64[Tensor, " m"], keep: int) -> "Candidates":
-        """The best `keep` candidates of some of the images."""
+    def select(self, members: Int64[Tensor, " m"]) -> "Candidates":
+        """Those of some of the images."""
+        return Candidates(self.score[members], self.rotation[members], self.shift_px[members], self.log_marginal[members])
+
+    def best(self, keep: int) -> "Candidates":
+        """The `keep` best of each image, the last of them the best *rival*: one that lies RIVAL_DEG or more from the very best.
+
+        Without it the list fills up with neighbours of one pose, and nothing is left to doubt that pose with.
+        """
+        value, index = self.score.topk(min(keep, self.score.shape[1]), dim=1)
+        rows = torch.arange(len(value), device=value.device)
+        first = self.rotation[rows, index[:, 0]]
+        far = geodesic_deg(first[:, None].expand_as(self.rotation), self.rotation) > RIVAL_DEG
+        rival_value, rival = torch.where(far, self.score, -torch.inf).max(1)
+        there = torch.isfinite(rival_value) & (index.shape[1] > 1)
+        index[there, -1], value[there, -1] = rival[there], rival_value[there]
         return Candidates(
-            self.score[members, :keep], self.rotation[members, :keep], self.shift_px[members, :keep], self.log_marginal[members]
+            value,
+            self.rotation.gather(1, index[..., None, None].expand(-1, -1, 3, 3)),
+            self.shift_px.gather(1, index[..., None].expand(-1, -1, 2)),
+            self.log_marginal,
         )
 
     @property
@@ -93,13 +112,13 @@ def search(
                 value, shift, rotation = top_candidates(scores, keep)
                 log_marginal = log_marginal_of(scores, value[:, 0])
                 parts.append(Candidates(value, chunk[rotation], around[block, None] + lattice_px[shift], log_marginal))
-        here = _join(parts)
+        here = join(parts)
         found = here if found is None else _merge(found, here, keep)
     assert found is not None
     return found
 
 
-def _join(parts: list[Candidates]) -> Candidates:
+def join(parts: list[Candidates]) -> Candidates:
     """Blocks of images, one after another."""
     return Candidates(
         torch.cat([p.score for p in parts]),

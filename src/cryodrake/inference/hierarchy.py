@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from cryodrake.inference.exhaustive import Candidates
+from cryodrake.inference.exhaustive import Candidates, join
 from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.reference import Reference
 from cryodrake.inference.source import AbstractImages
@@ -41,7 +41,7 @@ def subdivide(
 ) -> Candidates:
     """Cuts every candidate's cell of spacing_deg and step_px, scores the children at the reference's radius, keeps the best.
 
-    The log marginal becomes that of the children considered.
+    The log marginal becomes that of the children considered, each with its best shift.
     """
     kxy = images.disc.kxy[: images.disc.count(reference.grid.radius)]
     c = candidates.score.shape[1]
@@ -53,7 +53,7 @@ def subdivide(
         matched, weight = images.matched(rows[block], len(kxy))
         rotation = turn @ candidates.rotation[block][:, :, None]  # (b c 8 3 3)
         parts.append(_score_children(images, matched, weight, reference, kxy, rotation, candidates.shift_px[block], move, keep))
-    return Candidates(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    return join(parts)
 
 
 def _score_children(
@@ -66,7 +66,7 @@ def _score_children(
     centre: Float[Tensor, "b c 2"],
     move: Float[Tensor, "4 2"],
     keep: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> Candidates:
     b, c = rotation.shape[:2]
     slices = reference.slices(rotation.reshape(-1, 3, 3), kxy).reshape(b, c, 8, -1)
     box = images.disc.box
@@ -75,13 +75,7 @@ def _score_children(
     power = (slices.unflatten(3, (-1, 2)).square().sum(-1) @ weight[:, None, :, None]).squeeze(-1)  # (b c 8)
     score = 2 * cross - power[:, :, None]
     best, at_shift = score.max(2)  # over the shifts of each rotation: (b c 8)
-    value, index = best.flatten(1).topk(min(keep, c * 8), dim=1)
-    pick = index[..., None]
     shift = centre[:, :, None] + move
     chosen_shift = shift.gather(2, at_shift[..., None].expand(-1, -1, -1, 2)).flatten(1, 2)
-    return (
-        value,
-        rotation.flatten(1, 2).gather(1, pick[..., None].expand(-1, -1, 3, 3)),
-        chosen_shift.gather(1, pick.expand(-1, -1, 2)),
-        torch.logsumexp(score.flatten(1), 1),
-    )
+    marginal = torch.logsumexp(best.flatten(1), 1)
+    return Candidates(best.flatten(1), rotation.flatten(1, 2), chosen_shift, marginal).best(keep)

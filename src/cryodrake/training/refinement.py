@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from cryodrake.inference import exhaustive, hierarchy, local
-from cryodrake.inference.exhaustive import Candidates
+from cryodrake.inference.exhaustive import RIVAL_DEG, Candidates
 from cryodrake.inference.reconstruct import accumulate, solve
 from cryodrake.inference.reference import Reference
 from cryodrake.inference.source import AbstractImages
@@ -82,7 +82,7 @@ def global_poses(
     for fewest, most in pairwise((0, *KEPT)):
         members = torch.nonzero((needed > fewest) & (needed <= most)).squeeze(1)
         if len(members):
-            result.put(members, _descend(images, rows[members], levels, found.select(members, most), step_px))
+            result.put(members, _descend(images, rows[members], levels, found.select(members).best(most), step_px))
     return result
 
 
@@ -98,7 +98,7 @@ def _descend(images: AbstractImages, rows: Tensor, levels: list[Reference], foun
 
 def _polish_rivals(images: AbstractImages, rows: Tensor, reference: Reference, found: Candidates, angle_deg: float) -> Poses:
     """The best candidate and the best one in another basin, both polished; confidence weighs one against the other."""
-    apart = geodesic_deg(found.rotation[:, :1].expand_as(found.rotation), found.rotation) > 3 * angle_deg
+    apart = geodesic_deg(found.rotation[:, :1].expand_as(found.rotation), found.rotation) > RIVAL_DEG / 2
     rival_score, rival = torch.where(apart, found.score, -torch.inf).max(1)
     first = local.refine(images, rows, reference, found.rotation[:, 0], found.shift_px[:, 0])
     rotation, shift_px, score, sigma = first.rotation, first.shift_px, first.score, first.sigma_deg

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.physics.fsc import crossing_shell, resolution_A
+from cryodrake.training.bootstrap import SCHEDULE
 from cryodrake.training.starts import confirmed
 from cryodrake.training.state import RunState
 
 LEAST_CONFIDENT = 0.5  # share of images whose basin is sure
-LEAST_SHELL = 9.0  # FSC 0.143 must lie beyond what the bootstrap put in
+LEAST_SHELL = SCHEDULE[-1].last_radius + 1  # both halves share the start: FSC must reach beyond what it put in
 
 
 @dataclass(frozen=True)

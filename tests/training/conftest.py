@@ -1,0 +1,63 @@
+"""Small simulated data sets, runs over them that take seconds, and one finished job that several tests look at."""
+
+import functools
+
+import pytest
+import torch
+
+from cryodrake.app.runner import run_job
+from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.data.simulation import simulate
+from cryodrake.data.simulation_config import SimulateConfig
+from cryodrake.io.particles import read_particles
+from cryodrake.training import abinit, bootstrap, starts
+from cryodrake.training.bootstrap import Bootstrap, Stage
+from cryodrake.training.config import AbinitConfig
+
+SCHEDULE = (Stage(10, 24.0, 7.0, 7.0, rate=0.4, momentum=0.0), Stage(90, 24.0, 7.0, 8.0, rate=0.3, momentum=0.8))
+
+
+def shorten(patch: pytest.MonkeyPatch, schedule: tuple[Stage, ...] = SCHEDULE, batch: int = 150, most_starts: int = 3) -> None:
+    """Bootstraps that are enough for clear images of 32 px."""
+    patch.setattr(starts, "Bootstrap", functools.partial(Bootstrap, schedule=schedule))
+    patch.setattr(starts, "MOST_STARTS", most_starts)
+    patch.setattr(bootstrap, "BATCH", batch)
+
+
+@pytest.fixture(scope="session")
+def shortened():
+    return shorten
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """800 images of the built-in complex, 32 px, SNR 0.3, shifts, astigmatism."""
+    config = SimulateConfig(
+        out=tmp_path_factory.mktemp("training") / "data", n=800, box=32, snr=0.3, shift_px=2, astigmatism_um=0.1, seed=1
+    )
+    return simulate(config)
+
+
+@pytest.fixture(scope="session")
+def finished(data, tmp_path_factory):
+    """The job of a whole `abinit` over `data`."""
+    out = tmp_path_factory.mktemp("finished") / "job"
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
+        job = run_job(AbinitConfig(particles=data / "particles.star", out=out, device="cpu"), "abinit", abinit.run)
+    torch.set_num_threads(threads)
+    return job
+
+
+@pytest.fixture(scope="session")
+def store(data):
+    """The coefficients of `data`."""
+    return CoefficientStore.build(read_particles(data / "particles.star"))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """60 images of 24 px: nothing converges, everything is quick."""
+    config = SimulateConfig(out=tmp_path_factory.mktemp("small") / "data", n=60, box=24, snr=1.0, shift_px=1.5, seed=2)
+    return simulate(config)

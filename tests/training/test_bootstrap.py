@@ -1,0 +1,171 @@
+"""The bootstrap's step against its definition, written out slowly; batches, schedules and stopping."""
+
+import math
+
+import pytest
+import torch
+
+from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.inference.likelihood import ImageRows, log_likelihoods_slow, shift_phases
+from cryodrake.inference.reconstruct import solve
+from cryodrake.io.particles import read_particles
+from cryodrake.physics.grids import shift_grid, spiral_rotations
+from cryodrake.physics.rotations import geodesic_deg, random_rotations
+from cryodrake.physics.slices import backproject, raster, slice_ball, symmetrise
+from cryodrake.training import bootstrap
+from cryodrake.training.bootstrap import SCHEDULE, Bootstrap, Stage
+from cryodrake.training.images import WeightedImages
+
+TINY = (Stage(4, 60.0, 5.0, 5.0, rate=0.4, momentum=0.5), Stage(3, 60.0, 5.0, 6.0, rate=0.3, momentum=0.0))
+SHIFTS = shift_grid(2.0, 1.0)
+
+
+@pytest.fixture(autouse=True)
+def float32(monkeypatch):
+    """The same products on every machine."""
+    monkeypatch.setattr(bootstrap, "product_dtype", lambda device: torch.float32)
+
+
+@pytest.fixture(scope="module")
+def images(small):
+    store = CoefficientStore.build(read_particles(small / "particles.star"))
+    return WeightedImages(store, store.noise, torch.linspace(0.8, 1.2, store.n))
+
+
+def start(images, seed=0, n=8, schedule=TINY):
+    return Bootstrap(images, n, SHIFTS, 0.4, seed, schedule)
+
+
+def slow_step(run, rows, radius, shift_candidates):
+    """Numerator, denominator, log marginals and shift posteriors of a batch: image by image, rotation by rotation."""
+    disc = run.images.disc
+    k = disc.count(radius)
+    kxy = disc.kxy[:k]
+    rotations = spiral_rotations(60.0)
+    slices = slice_ball(raster(run.volume, run.grid), run.grid, rotations, kxy)
+    flat = torch.full((len(rotations),), -math.log(len(rotations)))
+    sums, evidence, posteriors = torch.zeros(run.grid.n_voxels, 3), [], []
+    for row, which in zip(rows, shift_candidates, strict=True):
+        matched, weight = run.images.matched(row[None], k)
+        image = ImageRows.build(matched, weight, shift_phases(SHIFTS[which], kxy, disc.box)[None])
+        scores = log_likelihoods_slow(image, slices, flat)[0].double()
+        evidence.append(torch.logsumexp(scores.flatten(), 0))
+        p = torch.exp(scores - evidence[-1]).float()  # (shift, rotation)
+        posteriors.append(p.sum(1))
+        for q in range(len(rotations)):
+            expected = (p[:, q, None] * image.rows[0]).sum(0).view(k, 2)
+            residual = expected - p[:, q].sum() * weight[0, :, None] * slices[q]
+            sums += backproject(residual[None], p[:, q].sum() * weight, run.grid, rotations[q : q + 1], kxy)
+    return symmetrise(sums, run.grid) / len(rows), torch.stack(evidence), posteriors
+
+
+def masked(run, sums):
+    volume = solve(sums, run.grid)
+    return (volume - volume[run.mask < 0.01].mean()) * run.mask
+
+
+def test_a_step_is_what_it_says(images):
+    run = start(images)
+    everywhere = torch.arange(len(SHIFTS))
+    velocity, denominator = torch.zeros_like(run.volume), run.denominator
+    known = torch.zeros(8, len(SHIFTS))
+    for step in range(3):
+        batch = run.queue[:8] if len(run.queue) >= 8 else None
+        if batch is None:  # what the next pass over the images will be
+            generator = torch.Generator()
+            generator.set_state(run.generator.get_state())
+            batch = torch.randperm(8, generator=generator)
+        which = [everywhere if step == 0 else known[row].topk(8).indices for row in batch]
+        sums, evidence, posteriors = slow_step(run, batch, 5.0, which)
+        denominator = 0.9 * denominator + 0.1 * sums[:, 2]
+        velocity = 0.5 * velocity + 0.4 * masked(run, torch.cat([sums[:, :2], denominator[:, None]], 1))
+        expected = run.volume + velocity
+        for row, shifts, posterior in zip(batch, which, posteriors, strict=True):
+            memory = 0.0 if step == 0 else 0.8
+            known[row] *= memory
+            known[row, shifts] += (1 - memory) * posterior
+        log_marginal = run.step()
+        assert log_marginal == pytest.approx(float(evidence.mean()), abs=1e-2)
+        torch.testing.assert_close(run.volume, expected, atol=2e-4 * float(expected.abs().max()), rtol=0)
+        torch.testing.assert_close(run.shift_probability, known, atol=1e-3, rtol=0)
+
+
+def test_the_first_map_is_of_random_poses(images):
+    """A batch back-projected at random rotations and shifts, drawn from the seed."""
+    run = start(images, seed=5)
+    generator = torch.Generator().manual_seed(5)
+    rows = torch.randperm(8, generator=generator)
+    shift = SHIFTS[torch.randint(len(SHIFTS), (8,), generator=generator)]
+    rotations = random_rotations(8, generator)
+    disc = images.disc
+    k = disc.count(5.0)
+    matched, weight = images.matched(rows, k)
+    moved = torch.view_as_real(matched * shift_phases(shift, disc.kxy[:k], disc.box))
+    sums = symmetrise(backproject(moved, weight, run.grid, rotations, disc.kxy[:k]), run.grid) / 8
+    torch.testing.assert_close(run.volume, masked(run, sums), atol=1e-5 * float(run.volume.abs().max()), rtol=0)
+
+
+def test_a_seed_is_a_start(images):
+    one, same, other = start(images, 1), start(images, 1), start(images, 2)
+    for run in (one, same, other):
+        run.step()
+        run.step()
+    assert torch.equal(one.volume, same.volume)
+    assert not torch.allclose(one.volume, other.volume, atol=1e-3 * float(one.volume.abs().max()))
+
+
+def test_it_ends_with_its_schedule(images):
+    run = start(images, n=20)
+    steps = 0
+    while not run.done:
+        run.step()
+        steps += 1
+    assert steps == run.total_steps == 7
+    assert bool(torch.isfinite(run.volume).all())
+    assert bool((run.volume[run.mask == 0] == 0).all())
+
+
+def test_every_image_is_visited_once_a_pass(images, monkeypatch):
+    monkeypatch.setattr(bootstrap, "BATCH", 7)
+    run = start(images, n=20)
+    drawn = [run._next_batch() for _ in range(19)]
+    assert all(len(batch) == 7 for batch in drawn)
+    visits = torch.bincount(torch.cat(drawn), minlength=20)
+    assert int(visits.max() - visits.min()) <= 1
+
+
+def test_radii_march_and_stay_within_the_box(images):
+    stage = Stage(100, 20.0, 6.0, 10.0, rate=0.3, momentum=0.8)
+    radii = [stage.radius(step) for step in range(100)]
+    assert radii[0] == 6.0
+    assert radii[-1] == 10.0
+    assert radii == sorted(radii)
+    assert all(radius == round(radius) for radius in radii)
+    # A box that is too small for the schedule, 24 px, is marched to its edge.
+    wide = Bootstrap(images, 8, SHIFTS, 0.4, 0, (Stage(2, 60.0, 40.0, 40.0, rate=0.4, momentum=0.0),))
+    assert wide.grid.radius == 12.0
+    wide.step()
+    assert bool(torch.isfinite(wide.volume).all())
+
+
+def test_a_stage_ends_when_the_likelihood_stands_still(images):
+    stage = Stage(1000, 60.0, 5.0, 5.0, rate=0.4, momentum=0.0, patience=10)
+    run = start(images, schedule=(stage,))
+    noise = torch.randn(40, generator=torch.Generator().manual_seed(0))
+    run.stage_step = 40
+    run.gains = (100 + noise).tolist()
+    assert run._stands_still(stage)
+    run.gains = (100 + noise + torch.arange(40)).tolist()
+    assert not run._stands_still(stage)
+    run.gains = [100.0] * 39  # too early
+    assert not run._stands_still(stage)
+
+
+def test_the_published_grids_are_used():
+    """Spacings of the default schedule are those at which their grids are even: nearest neighbours about a spacing away."""
+    for spacing in {stage.spacing_deg for stage in SCHEDULE}:
+        grid = spiral_rotations(spacing)
+        some = grid[:: max(1, len(grid) // 50)]
+        distance = geodesic_deg(some[:, None].expand(-1, len(grid), -1, -1), grid.expand(len(some), -1, -1, -1))
+        nearest = distance.sort(1).values[:, 1]
+        assert 0.7 * spacing < float(nearest.min()) <= float(nearest.max()) < 1.3 * spacing
