@@ -62,7 +62,7 @@ def test_target_is_white_and_gives_the_map_back(wanted):
 
 def test_network_recovers_the_map_as_well_as_back_projection(blobs, wanted):
     field = MLPField(BOX, 96.0, 0.3 * RADIUS_PX, positions=192, width=96)
-    losses = fit_network(field, wanted, FitSettings(epochs=10, batch=512))
+    losses = fit_network(field, wanted, FitSettings(epochs=16, batch=512))
     with torch.no_grad():
         density = field.to_volume()[0]
     reached = area_under(fsc(density, blobs.density))

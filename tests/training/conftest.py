@@ -17,7 +17,7 @@ from cryodrake.training.config import AbinitConfig
 SCHEDULE = (Stage(10, 24.0, 7.0, 7.0, rate=0.4, momentum=0.0), Stage(90, 24.0, 7.0, 8.0, rate=0.3, momentum=0.8))
 
 
-def shorten(patch: pytest.MonkeyPatch, schedule: tuple[Stage, ...] = SCHEDULE, batch: int = 150, most_starts: int = 3) -> None:
+def shorten(patch: pytest.MonkeyPatch, schedule: tuple[Stage, ...] = SCHEDULE, batch: int = 150, most_starts: int = 5) -> None:
     """Bootstraps that are enough for clear images of 32 px."""
     patch.setattr(starts, "Bootstrap", functools.partial(Bootstrap, schedule=schedule))
     patch.setattr(starts, "MOST_STARTS", most_starts)
