@@ -111,7 +111,9 @@ def test_the_field_is_evaluable_at_any_box_size(finished):
         own, finer = field.to_volume()[0], field.to_volume(48)[0]
     mask = solvent_mask(32, 0.42 * 32, torch.device("cpu"))
     torch.testing.assert_close(flatten_solvent(own, mask), a_map(finished, "field"), atol=1e-3 * float(own.std()), rtol=0)
-    torch.testing.assert_close(finer, resample_volume(own, 48), atol=1e-2 * float(own.std()), rtol=0)
+    # The finer box has room for the last shell, at the field's own limit; the others are the same.
+    assert float(fsc(finer, resample_volume(own, 48))[1:15].min()) > 0.9999
+    assert float(finer.max()) == pytest.approx(float(own.max()), rel=0.1)
 
 
 def test_the_options_run_again_as_they_are(finished, data):

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+import roma
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -76,6 +77,8 @@ def _refine_block(
         damping = torch.where(better, damping / 4, damping * 8).clamp(1e-4, 1e4)
     covariance = torch.linalg.inv(hessian + 1e-3 * torch.eye(5, device=hessian.device)) / 2
     variance = torch.diagonal(covariance, dim1=1, dim2=2)[:, :3].sum(1)
+    # Products of many small turns drift off SO(3) by float32's rounding.
+    rotation = roma.special_gramschmidt(rotation[..., :2])
     return rotation, shift, score, torch.rad2deg(variance.clamp(min=0).sqrt())
 
 
