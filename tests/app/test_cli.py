@@ -187,7 +187,7 @@ def test_help_of_a_command_lists_its_options_and_loads_no_torch():
     script += "; assert not {'torch', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for option in ("PATH", "-o", "--ctf", "--datadir", "--ind", "--apix", "--box", "--preset", "--seed", "--device"):
+    for option in ("PATH", "-o", "--ctf", "--datadir", "--ind", "--apix", "--box", "--seed", "--device"):
         assert option in done.stdout
 
 

@@ -66,7 +66,7 @@ GOOD = 'command = "abinit"\n\n[options]\nparticles = "a.star"\nout = "job"\n'
         (GOOD + 'box = "64"\n', ["line 6", "box is '64'", "expected: a whole number"]),
         (GOOD + "box = true\n", ["line 6", "expected: a whole number"]),
         (GOOD + "apix = [1]\n", ["line 6", "expected: a number"]),
-        (GOOD + 'preset = "fast"\n', ["line 6", "one of default, cryodrgn2"]),
+        (GOOD + 'device = "fast"\n', ["line 6", "one of auto, cpu, cuda"]),
         (GOOD + "box = 63\n", ["--box", "box is 63", "an even number"]),
         (GOOD + "apix = -1\n", ["--apix", "a positive number"]),
         (GOOD + "zdim = 8\n", ["--zdim", "expected: 0"]),

@@ -61,8 +61,6 @@ class AbinitConfig(InputOptions):
 
     zdim: int = 0
     """Dimensions of each particle's state; 0 means one rigid structure."""
-    preset: Literal["default", "cryodrgn2"] = "default"
-    """cryodrgn2 follows the published schedule of Zhong et al. (ICCV 2021)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
