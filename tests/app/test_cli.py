@@ -167,7 +167,7 @@ def test_stopped_and_killed_a_job_resumes_to_the_same_result(tmp_path, run_main)
 def test_a_full_disk_is_the_users_to_clear(tmp_path, run_main):
     """A limit on the size of files stands for a full disk: a write fails in the same place."""
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); sys.dont_write_bytecode = True; "
-    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (1200, 1200))"
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))"
     process = start("abinit", "a.star", "-o", tmp_path / "job", before=limit)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2, err
