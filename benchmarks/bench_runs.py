@@ -115,7 +115,6 @@ def ceiling(data: Path, radius: int, options: argparse.Namespace) -> Record:
     """Of the poses, at one radius."""
     from truth import pose_ceiling_deg
 
-    torch.set_num_threads(options.threads)
     device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
     return {"kind": "ceiling", "set": data.name, "radius": radius, "error_deg": pose_ceiling_deg(data, radius, device)}
 
@@ -142,12 +141,13 @@ class Records:
             file.write(json.dumps(record) + "\n")
 
 
-def in_parallel(jobs: int, call: Callable[..., Record], tasks: list[tuple]) -> Iterator[Record]:
-    """Results as they come, each from a process that has torch to itself."""
+def in_parallel(call: Callable[..., Record], tasks: list[tuple], options: argparse.Namespace) -> Iterator[Record]:
+    """Results of call(*task, options) as they come, each from a process that has torch to itself."""
     if not tasks:
         return
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(call, *task) for task in tasks]):
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, context, torch.set_num_threads, (options.threads,)) as pool:
+        for future in as_completed([pool.submit(call, *task, options) for task in tasks]):
             try:
                 yield future.result()
             except Exception as error:  # the others go on; this one is done again next time
@@ -156,20 +156,20 @@ def in_parallel(jobs: int, call: Callable[..., Record], tasks: list[tuple]) -> I
 
 def measure(sets: list[Path], options: argparse.Namespace, records: Records) -> None:
     """Whatever is not in the records yet: bounds by back-projection, runs, bounds on the poses at the radii they ended at."""
-    missing = [(data, options) for data in sets if not records.has(kind="true poses", set=data.name)]
-    for record in in_parallel(options.jobs, true_poses, missing):
+    missing = [(data,) for data in sets if not records.has(kind="true poses", set=data.name)]
+    for record in in_parallel(true_poses, missing, options):
         records.add(record)
         print(f"{record['set']}: with the true poses FSC-AUC {record['auc']:.4f}", flush=True)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    tasks = [(data, seed, options) for seed in seeds for data in sets if not records.has(kind="run", set=data.name, seed=seed)]
-    for record in in_parallel(options.jobs, run_once, tasks):
+    tasks = [(data, seed) for seed in seeds for data in sets if not records.has(kind="run", set=data.name, seed=seed)]
+    for record in in_parallel(run_once, tasks, options):
         records.add(record)
         print(runs_tables.sentence(record), flush=True)
     wanted = set()
     for data in sets:
         radii = {round(run["final_radius"]) for run in records.of(kind="run", set=data.name) if run.get("final_radius")}
         wanted |= {(data, radius) for radius in radii if not records.has(kind="ceiling", set=data.name, radius=radius)}
-    for record in in_parallel(options.jobs, ceiling, [(*task, options) for task in sorted(wanted)]):
+    for record in in_parallel(ceiling, sorted(wanted), options):
         records.add(record)
 
 
