@@ -8,7 +8,7 @@ shortened run passes through the same settings in fewer steps.
 The cost of an image is anything but constant: the fine half of the search visits only what the coarse half found
 significant, so it falls as the map gets better and jumps where the sampling is refined. A run too short in its initial
 phase carries a poor map into the fine sampling and costs many times what the whole run would: keep the 50 initial
-iterations. Besides the stretched number there is a floor, which charges every image of the whole schedule at the rate of
+iterations. Besides the stretched number there is a low one, which charges every image of the whole schedule at the rate of
 the cheapest measured iteration. `--relion-iterations 50 200 50` measures the whole run.
 """
 

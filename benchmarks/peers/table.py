@@ -54,10 +54,10 @@ def _relion_rows(peer: dict, ours: dict | None) -> list[str]:
     part = f"{seen['iterations_done']} iterations of a {'/'.join(map(str, seen['iterations']))} schedule"
     how = f"EXTRAPOLATED to its default {'/'.join(map(str, whole['iterations']))}, measured: {part}"
     rates = seen["per_image"]["cpu_s"]
-    floor = "EXTRAPOLATED, every image at the cheapest measured iteration's rate"
+    floor = "EXTRAPOLATED, every image at the rate of the cheapest iteration measured so far"
     return [
         _row(peer["program"], whole["wall_h"], whole["cpu_h"], ours, how),
-        _row("    its floor", whole["floor_wall_h"], whole["floor_cpu_h"], ours, floor),
+        _row("    at its cheapest measured rate", whole["floor_wall_h"], whole["floor_cpu_h"], ours, floor),
         f"    CPU seconds an image, measured, by iteration: {' '.join(f'{rate:.2f}' for rate in rates)}",
     ]
 

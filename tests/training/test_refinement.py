@@ -81,6 +81,30 @@ def test_a_half_set_is_searched_and_made_into_a_map_without_the_other(store, map
         assert torch.equal(a, b)
 
 
+def test_an_iteration_searches_each_half_against_its_own_map(store, maps, truth, half, tmp_path, monkeypatch):
+    state = RunState.first(half, store.noise.clone(), BOX)
+    state.rotation, state.shift_px = truth[0].clone(), truth[1].clone()
+    state.confidence = torch.full((store.n,), 0.95)
+    state.maps, state.radius, state.iteration = maps.references.clone(), 10.0, 4
+    references = state.maps.clone()
+    searched = torch.zeros(store.n)
+
+    def spy(images, rows, volume, radius, rotation, shift_px, confidence):
+        assert len(half[rows].unique()) == 1
+        assert torch.equal(volume, references[int(half[rows[0]]) - 1])
+        searched[rows] += 1
+        return refinement.Poses(rotation, shift_px, confidence, torch.ones(len(rows)))
+
+    monkeypatch.setattr(refinement, "local_poses", spy)
+    config = AbinitConfig(particles=tmp_path / "a.star", out=tmp_path / "job")
+    AbinitRun(config, JobFolder.create(tmp_path / "job"), QuietReporter(), store, state)._iterate()
+    assert bool((searched == 1).all())
+    # And each half's next map is made of its own images.
+    assert float(fsc(state.maps[0], maps.references[0])[1:9].min()) > 0.95
+    assert state.iteration == 5
+    assert len(state.history) == 1
+
+
 def test_half_maps_are_made_of_their_own_images(images, half, truth, maps):
     rotation, shift_px = (x.clone() for x in truth)
     rotation[half == 2] = rotation[half == 2].flip(0)

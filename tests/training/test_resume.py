@@ -1,0 +1,130 @@
+"""A run that is stopped, wherever, and resumed leaves the very same files as one that was left alone."""
+
+import pytest
+
+from cryodrake.errors import JobStopped
+from cryodrake.io.job import JobFolder
+from cryodrake.training import abinit, refinement
+from cryodrake.training.bootstrap import Stage
+from cryodrake.training.config import AbinitConfig
+from cryodrake.training.events import QuietReporter
+
+QUICK = (Stage(4, 45.0, 5.0, 6.0, rate=0.4, momentum=0.5),)
+
+
+class Counting(QuietReporter.__mro__[1]):
+    """Counts the questions whether to stop, and remembers in which phase each was asked."""
+
+    def __init__(self):
+        self.asked, self._phase = [], ""
+
+    def phase(self, name, total, words):
+        self._phase = name
+
+    def should_stop(self):
+        self.asked.append(self._phase)
+        return False
+
+    def step(self, done, **metrics): ...
+    def stage(self, name, volume, pixel_size_A, resolution_A): ...
+    def warn(self, text): ...
+    def finish(self, converged, verdict, **numbers): ...
+
+
+@pytest.fixture(scope="module")
+def quick(shortened):
+    with pytest.MonkeyPatch.context() as patch:
+        shortened(patch, QUICK, batch=30, most_starts=2)
+        patch.setattr(abinit, "MOST_ITERATIONS", 5)
+        patch.setattr(abinit, "ROWS_PER_PROGRESS", 20)
+        patch.setattr(refinement, "GRID_ORDER", 1)
+        patch.setattr("cryodrake.inference.alignment._COARSE_ORDER", 1)
+        yield
+
+
+def config_of(small, out, seed=0):
+    return AbinitConfig(particles=small / "particles.star", out=out, device="cpu", seed=seed)
+
+
+def results(job):
+    """The bytes of every file that a user keeps."""
+    names = [*sorted((job / "maps").iterdir()), job / "particles.star", job / "checkpoints" / "field.safetensors"]
+    return {str(path.relative_to(job)): path.read_bytes() for path in names}
+
+
+@pytest.fixture(scope="module")
+def alone(small, quick, tmp_path_factory):
+    """Files of a run that was left alone, and the phase of every question that it asked."""
+    out = tmp_path_factory.mktemp("alone") / "job"
+    reporter = Counting()
+    abinit.run(config_of(small, out), JobFolder.create(out), reporter)
+    return results(out), reporter.asked
+
+
+def stopped_and_resumed(small, out, stops):
+    """Runs until asked to stop, time and again, and then to the end; how often it was stopped."""
+    job = JobFolder.create(out)
+    n_stopped = 0
+    for stop_after in [*stops, None]:
+        try:
+            abinit.run(config_of(small, out), job, QuietReporter(stop_after))
+        except JobStopped:
+            n_stopped += 1
+        job.close()
+        if stop_after is not None:
+            job = JobFolder.resume(out)
+    return n_stopped
+
+
+def test_the_run_can_be_stopped_in_all_its_long_phases(alone):
+    phases = set(alone[1])
+    assert {"start 1", "start 2", "refine 1", "refine 5"} <= phases
+    assert len(results_names(alone)) == 7
+
+
+def results_names(alone):
+    return set(alone[0]) & {
+        *(f"maps/{name}.mrc" for name in ("consensus", "field", "half1_unfil", "half2_unfil")),
+        *("maps/fsc.csv", "particles.star", "checkpoints/field.safetensors"),
+    }
+
+
+def test_another_seed_is_another_run(small, quick, alone, tmp_path):
+    abinit.run(config_of(small, tmp_path / "other", 1), JobFolder.create(tmp_path / "other"), QuietReporter())
+    assert results(tmp_path / "other")["particles.star"] != alone[0]["particles.star"]
+
+
+@pytest.mark.parametrize("where", ["in the first start", "in a search", "at the end", "everywhere"])
+def test_a_stopped_run_ends_the_same(small, quick, alone, tmp_path, where):
+    asked = alone[1]
+    after = {phase: len(asked) - asked[::-1].index(phase) for phase in asked}  # questions up to the last of a phase
+    stops = {
+        "in the first start": [2],
+        "in a search": [asked.index("refine 2") + 2],
+        "at the end": [len(asked) - 1],
+        # After each checkpoint of the starts, then in the middle of each search.
+        "everywhere": [
+            after["start 1"] - 1,
+            after["start 2"] - after["start 1"] - 1,
+            *(after[f"refine {i}"] - after[f"refine {i - 1}"] + 2 for i in (2, 3, 4)),
+        ],
+    }[where]
+    assert stopped_and_resumed(small, tmp_path / "job", stops) == len(stops)
+    assert results(tmp_path / "job") == alone[0]
+
+
+def test_a_run_that_broke_while_it_wrote_its_results_ends_the_same(small, quick, alone, tmp_path, monkeypatch):
+    job = JobFolder.create(tmp_path / "job")
+
+    def broken(*arguments):
+        raise OSError("the lights went out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(abinit, "write_particles", broken)
+        with pytest.raises(OSError, match="lights"):
+            abinit.run(config_of(small, tmp_path / "job"), job, QuietReporter())
+    job.close()
+    reporter = Counting()
+    abinit.run(config_of(small, tmp_path / "job"), JobFolder.resume(tmp_path / "job"), reporter)
+    assert reporter.asked == []  # nothing that took long was done again
+    assert results(tmp_path / "job") == alone[0]

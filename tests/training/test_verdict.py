@@ -1,0 +1,103 @@
+"""What a run says of itself: it names every doubt, and it never trusts a map made of noise."""
+
+import math
+
+import pytest
+import torch
+
+from cryodrake.data.simulation import simulate
+from cryodrake.data.simulation_config import SimulateConfig
+from cryodrake.io.job import JobFolder
+from cryodrake.io.mrc import StackWriter
+from cryodrake.training import abinit, starts
+from cryodrake.training.bootstrap import Stage
+from cryodrake.training.config import AbinitConfig
+from cryodrake.training.events import QuietReporter
+from cryodrake.training.state import RunState
+from cryodrake.training.verdict import LEAST_CONFIDENT, LEAST_SHELL, judge
+
+
+def a_state(store, agreement=0.9, confident=0.8, last_shell=14):
+    n = store.n
+    state = RunState.first(torch.arange(n) % 2 + 1, store.noise, store.box)
+    state.starts = [{"seed": i, "log_marginal": 50.0, "steps": 9, "agreement": agreement} for i in range(2)]
+    state.confidence = (torch.arange(n) < confident * n).float()
+    state.fsc = (torch.arange(store.box // 2 + 1) <= last_shell).float()
+    state.history = [{"mean_pose_change_deg": 0.4}]
+    return state
+
+
+def test_a_good_run(store):
+    verdict = judge(a_state(store), store)
+    assert verdict.converged
+    assert verdict.words.startswith("converged")
+    assert "80%" in verdict.words
+    assert verdict.numbers["confident_share"] == pytest.approx(0.8)
+    assert verdict.numbers["mean_pose_change_deg"] == 0.4
+    assert verdict.numbers["resolution_A"] == pytest.approx(store.box_A / (15 - 0.143), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("doubt", "words"),
+    [
+        ({"agreement": starts.AGREEMENT - 0.01}, "starts agreed"),
+        ({"confident": LEAST_CONFIDENT - 0.02}, "of the images are sure"),
+        ({"last_shell": int(LEAST_SHELL) - 2}, "half maps agree only"),
+    ],
+)
+def test_every_doubt_is_enough_and_is_named(store, doubt, words):
+    verdict = judge(a_state(store, **doubt), store)
+    assert not verdict.converged
+    assert words in verdict.words
+    assert verdict.words.startswith("NOT converged")
+    assert "Do not trust" in verdict.words
+
+
+def test_all_doubts_are_named_together(store):
+    words = judge(a_state(store, 0.1, 0.0, 3), store).words
+    assert words.count(";") == 2
+
+
+def test_half_maps_must_agree_beyond_what_they_were_given():
+    """They start from the same map: agreement within its radius is no proof."""
+    assert max(stage.last_radius for stage in abinit.SCHEDULE) < LEAST_SHELL
+
+
+def test_starts_confirm_each_other():
+    assert not starts.confirmed([])
+    assert not starts.confirmed([{"agreement": 0.0}])
+    assert not starts.confirmed([{"agreement": 0.3}, {"agreement": 0.3}])
+    assert starts.confirmed([{"agreement": 0.1}, {"agreement": 0.9}, {"agreement": 0.9}])
+
+
+def test_agreement_knows_neither_orientation_nor_hand_but_structure(finished):
+    """Maps of different starts agree after alignment, mirrored ones too; maps of nothing do not."""
+    maps = finished.load_latest()[1]["start_maps"]
+    a = maps[0]
+    turned = a.transpose(0, 1).flip(0)  # a quarter turn about x
+    assert starts.agreement(a, turned) > 0.85
+    assert starts.agreement(a, a.flip(2)) > 0.85
+    noise = torch.randn(a.shape, generator=torch.Generator().manual_seed(0)) * (a != 0)
+    assert starts.agreement(a, noise) < 0.5
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+    """120 images of noise alone, with the CTFs of a simulation."""
+    folder = simulate(SimulateConfig(out=tmp_path_factory.mktemp("noise") / "data", n=120, box=32, snr=1.0))
+    with StackWriter(folder / "particles.mrcs", 120, 32, 10.56) as stack:
+        stack.write(torch.randn(120, 32, 32, generator=torch.Generator().manual_seed(0)).numpy())
+    return folder
+
+
+def test_noise_does_not_converge(noise, shortened, tmp_path, monkeypatch):
+    shortened(monkeypatch, (Stage(30, 30.0, 7.0, 8.0, rate=0.3, momentum=0.8),), batch=60, most_starts=2)
+    monkeypatch.setattr(abinit, "MOST_ITERATIONS", 3)
+    config = AbinitConfig(particles=noise / "particles.star", out=tmp_path / "job", device="cpu")
+    reporter = QuietReporter()
+    abinit.run(config, JobFolder.create(tmp_path / "job"), reporter)
+    said = {kind: values for kind, values in reporter.events if kind in ("warning", "verdict")}
+    assert said["verdict"]["converged"] is False
+    assert "NOT converged" in said["warning"]["text"]
+    assert "starts agreed" in said["verdict"]["verdict"]
+    assert math.isfinite(said["verdict"]["resolution_A"])
