@@ -22,11 +22,9 @@ from cryodrake.inference.likelihood import (
 )
 from cryodrake.inference.reference import Reference
 from cryodrake.inference.source import AbstractImages
-from cryodrake.physics.rotations import geodesic_deg
 
 BYTES_PER_SCORE = 4  # of the product, in float32 at most; scores proper are made a few images at a time
 ROTATIONS_PER_CHUNK = 8192
-RIVAL_DEG = 20.0  # poses this far apart are different answers, not neighbours
 
 
 @final
@@ -42,22 +40,9 @@ class Candidates:
     shift_px: Float[Tensor, "n c 2"]
     log_marginal: Float[Tensor, " n"]
 
-    def select(self, members: Int64[Tensor, " m"]) -> "Candidates":
-        """Those of some of the images."""
-        return Candidates(self.score[members], self.rotation[members], self.shift_px[members], self.log_marginal[members])
-
     def best(self, keep: int) -> "Candidates":
-        """The `keep` best of each image, the last of them the best *rival*: one that lies RIVAL_DEG or more from the very best.
-
-        Without it the list fills up with neighbours of one pose, and nothing is left to doubt that pose with.
-        """
+        """The `keep` best of each image."""
         value, index = self.score.topk(min(keep, self.score.shape[1]), dim=1)
-        rows = torch.arange(len(value), device=value.device)
-        first = self.rotation[rows, index[:, 0]]
-        far = geodesic_deg(first[:, None].expand_as(self.rotation), self.rotation) > RIVAL_DEG
-        rival_value, rival = torch.where(far, self.score, -torch.inf).max(1)
-        there = torch.isfinite(rival_value) & (index.shape[1] > 1)
-        index[there, -1], value[there, -1] = rival[there], rival_value[there]
         return Candidates(
             value,
             self.rotation.gather(1, index[..., None, None].expand(-1, -1, 3, 3)),
@@ -130,13 +115,9 @@ def join(parts: list[Candidates]) -> Candidates:
 
 def _merge(a: Candidates, b: Candidates, keep: int) -> Candidates:
     """The best of two chunks of rotations, for the same images."""
-    score = torch.cat([a.score, b.score], dim=1)
-    value, index = score.topk(min(keep, score.shape[1]), dim=1)
-    rotation = torch.cat([a.rotation, b.rotation], dim=1)
-    shift = torch.cat([a.shift_px, b.shift_px], dim=1)
     return Candidates(
-        value,
-        rotation.gather(1, index[..., None, None].expand(-1, -1, 3, 3)),
-        shift.gather(1, index[..., None].expand(-1, -1, 2)),
+        torch.cat([a.score, b.score], dim=1),
+        torch.cat([a.rotation, b.rotation], dim=1),
+        torch.cat([a.shift_px, b.shift_px], dim=1),
         torch.logaddexp(a.log_marginal, b.log_marginal),
-    )
+    ).best(keep)

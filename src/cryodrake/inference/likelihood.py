@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Complex, Float, Int64
 from torch import Tensor
 
-SCORES_IN_CACHE = 1 << 18
+SCORES_IN_CACHE = 1 << 20
 SCORES_ON_CARD = 1 << 28
 
 

@@ -19,7 +19,9 @@ from cryodrake.inference.reference import Reference
 from cryodrake.inference.source import AbstractImages
 from cryodrake.physics.rotations import axis_angle_to_matrix
 
-POINTS_PER_BLOCK = 1 << 16  # stays in the cache
+POINTS_PER_BLOCK = 1 << 18
+ITERATIONS = 4
+STILL = 0.02  # a fifth of a standard deviation; below it the interpolant's kinks speak
 
 
 @final
@@ -39,9 +41,12 @@ def refine(
     reference: Reference,
     rotation: Float[Tensor, "n 3 3"],
     shift_px: Float[Tensor, "n 2"],
-    iterations: int = 4,
+    iterations: int = ITERATIONS,
 ) -> Poses:
-    """Maximise each image's likelihood from the given pose at the reference's radius."""
+    """Maximise each image's likelihood from the given pose at the reference's radius, in at most `iterations` steps.
+
+    An image is left alone as soon as a step promises less than STILL of log likelihood.
+    """
     kxy = images.disc.kxy[: images.disc.count(reference.grid.radius)]
     step = max(1, POINTS_PER_BLOCK // len(kxy))
     parts = [
@@ -56,25 +61,30 @@ def _refine_block(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     matched, weight = images.matched(rows, len(kxy))
     box = images.disc.box
+    rotation, shift = rotation.clone(), shift.clone()
     score, gradient, hessian = _expand(matched, weight, reference, kxy, box, rotation, shift)
     damping = torch.full_like(score, 1e-2)
+    moving = torch.arange(len(rows), device=rows.device)
     for _ in range(iterations):
-        diagonal = torch.diagonal(hessian, dim1=1, dim2=2)
-        damped = hessian + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
-        move = torch.linalg.solve(damped, gradient)
+        h = hessian[moving]
+        damped = h + torch.diag_embed(damping[moving, None] * torch.diagonal(h, dim1=1, dim2=2) + 1e-6)
+        move = torch.linalg.solve(damped, gradient[moving])
+        # What a quadratic model promises: gradient and Hessian are both half of the likelihood's.
+        worth = (gradient[moving] * move).sum(1) > STILL
+        moving, move = moving[worth], move[worth]
+        if not len(moving):
+            break
         # No step beyond what the map resolves at this radius.
         limit = 1.0 / reference.grid.radius
         move = move * (limit / move[:, :3].norm(dim=1).clamp(min=limit))[:, None]
-        trial_rotation = axis_angle_to_matrix(move[:, :3]) @ rotation
-        trial_shift = shift + move[:, 3:]
-        trial = _expand(matched, weight, reference, kxy, box, trial_rotation, trial_shift)
-        better = trial[0] > score
-        rotation = torch.where(better[:, None, None], trial_rotation, rotation)
-        shift = torch.where(better[:, None], trial_shift, shift)
-        score = torch.where(better, trial[0], score)
-        gradient = torch.where(better[:, None], trial[1], gradient)
-        hessian = torch.where(better[:, None, None], trial[2], hessian)
-        damping = torch.where(better, damping / 4, damping * 8).clamp(1e-4, 1e4)
+        trial_rotation = axis_angle_to_matrix(move[:, :3]) @ rotation[moving]
+        trial_shift = shift[moving] + move[:, 3:]
+        trial = _expand(matched[moving], weight[moving], reference, kxy, box, trial_rotation, trial_shift)
+        better = trial[0] > score[moving]
+        damping[moving] = torch.where(better, damping[moving] / 4, damping[moving] * 8).clamp(1e-4, 1e4)
+        moved = moving[better]
+        rotation[moved], shift[moved] = trial_rotation[better], trial_shift[better]
+        score[moved], gradient[moved], hessian[moved] = (x[better] for x in trial)
     covariance = torch.linalg.inv(hessian + 1e-3 * torch.eye(5, device=hessian.device)) / 2
     variance = torch.diagonal(covariance, dim1=1, dim2=2)[:, :3].sum(1)
     # Products of many small turns drift off SO(3) by float32's rounding.
@@ -87,24 +97,30 @@ def _expand(
 ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b 5"], Float[Tensor, "b 5 5"]]:
     """Log likelihood, half its gradient, and half its Gauss-Newton Hessian (sign flipped) at a pose."""
     value, gradient_xyz = reference.slices_with_gradient(rotation, kxy)
-    moved = torch.view_as_real(matched * shift_phases(shift, kxy, box))
-    weighted = weight[..., None] * value
-    score = (2 * moved * value - weighted * value).sum((1, 2))
-    along = (2 * math.pi / box) * kxy  # derivative of exp(2πi k·s/d)
-    times_i = torch.stack([-value[..., 1], value[..., 0]], dim=-1)
-    turning = _turning(rotation, kxy)  # (b 3 3 k): how the point moves in x, y, z for each rotation parameter
-    turned = (turning[..., None] * gradient_xyz[:, None]).sum(2)
-    jacobian = torch.cat([turned, along.T[None, :, :, None] * times_i[:, None]], dim=1)
-    residual = moved - weighted
-    gradient = (jacobian * residual[:, None]).sum((2, 3))
-    flat = jacobian.flatten(2)
-    hessian = (flat * weight.repeat_interleave(2, dim=1)[:, None]) @ flat.transpose(1, 2)
-    return score, gradient, hessian
+    moved = torch.view_as_real(matched * shift_phases(shift, kxy, box)).permute(0, 2, 1)
+    residual = moved - weight[:, None] * value
+    score = (value * (moved + residual)).sum((1, 2))
+    jacobian = _jacobian(value, rotation[:, None] @ gradient_xyz, kxy, box)
+    gradient = (jacobian @ residual.reshape(len(score), -1, 1)).squeeze(2)
+    weighted = (jacobian.unflatten(2, (2, -1)) * weight[:, None, None]).flatten(2)
+    return score, gradient, weighted @ jacobian.transpose(1, 2)
 
 
-def _turning(rotation: Float[Tensor, "b 3 3"], kxy: Float[Tensor, "k 2"]) -> Float[Tensor, "b 3 3 k"]:
-    """d/dω_a of (exp(ω)R)ᵀk at ω = 0, which is Rᵀ(k × e_a): axes (image, a, xyz, point)."""
-    kx, ky = kxy.T
-    zero = torch.zeros_like(kx)
-    cross = torch.stack([torch.stack([zero, zero, -ky]), torch.stack([zero, zero, kx]), torch.stack([ky, -kx, zero])])  # (a xyz k)
-    return torch.einsum("bji,ajk->baik", rotation, cross)
+def _jacobian(
+    value: Float[Tensor, "b 2 k"], gradient: Float[Tensor, "b 2 3 k"], kxy: Float[Tensor, "k 2"], box: int
+) -> Float[Tensor, "b 5 k2"]:
+    """Derivatives of the slice with respect to ω and the shift; `gradient` is the map's in the image's frame, R∇V.
+
+    d/dω_a V(Rᵀ exp(-ω)k) = (k × e_a)·R∇V with k in the image plane, and the shift's is i(2π/d)k V.
+    """
+    kx, ky = kxy.T.contiguous()
+    along_x, along_y = (2 * math.pi / box) * kx, (2 * math.pi / box) * ky
+    out = value.new_empty(len(value), 5, 2, len(kxy))
+    torch.mul(gradient[:, :, 2], -ky, out=out[:, 0])
+    torch.mul(gradient[:, :, 2], kx, out=out[:, 1])
+    torch.mul(gradient[:, :, 0], ky, out=out[:, 2])
+    out[:, 2].addcmul_(gradient[:, :, 1], kx, value=-1)
+    for parameter, along in ((3, along_x), (4, along_y)):
+        torch.mul(value[:, 1], -along, out=out[:, parameter, 0])
+        torch.mul(value[:, 0], along, out=out[:, parameter, 1])
+    return out.flatten(2)

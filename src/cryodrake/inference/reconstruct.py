@@ -12,7 +12,7 @@ from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.source import AbstractImages
 from cryodrake.physics.slices import BallGrid, backproject, symmetrise, unraster
 
-POINTS_PER_BLOCK = 1 << 17
+POINTS_PER_BLOCK = 1 << 20
 RIDGE = 0.02  # of the shell's mean denominator, added to every voxel: fills unseen directions with nothing
 
 

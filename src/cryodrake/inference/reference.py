@@ -43,6 +43,6 @@ class Reference:
 
     def slices_with_gradient(
         self, rotations: Float[Tensor, "q 3 3"], kxy: Float[Tensor, "k 2"]
-    ) -> tuple[Float[Tensor, "q k 2"], Float[Tensor, "q 3 k 2"]]:
-        """Slices and the map's derivative along x, y, z at their points."""
+    ) -> tuple[Float[Tensor, "q 2 k"], Float[Tensor, "q 2 3 k"]]:
+        """Slices and the map's derivative along x, y, z at their points, re and im as planes."""
         return slice_with_gradient(self.ball, self.grid, rotations, kxy)

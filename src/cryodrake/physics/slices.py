@@ -180,17 +180,19 @@ def slice_ball(
 
 def slice_with_gradient(
     ball: Float[Tensor, "v 2"], grid: BallGrid, rotations: Float[Tensor, "q 3 3"], kxy: Float[Tensor, "k 2"]
-) -> tuple[Float[Tensor, "q k 2"], Float[Tensor, "q 3 k 2"]]:
-    """Slices, and the derivative of the interpolated map along x, y, z (per cycle per box) at their points."""
+) -> tuple[Float[Tensor, "q 2 k"], Float[Tensor, "q 2 3 k"]]:
+    """Slices, and the derivative of the interpolated map along x, y, z (per cycle per box) at their points; re and im as planes."""
     cells = grid.cells(rotations, kxy)
-    re, *d_re = _with_gradient(cells, cells.read(ball[:, 0].contiguous()))
-    im, *d_im = _with_gradient(cells, cells.read(ball[:, 1].contiguous()))
-    # V(p) = conj W(-p) where sign is -1: the value is conjugated, the derivative conjugated and negated.
     shape = (rotations.shape[0], kxy.shape[0])
-    values = torch.stack([re, im * cells.sign], dim=-1).view(*shape, 2)
-    scale = grid.oversampling * cells.sign
-    gradient = [torch.stack([r * scale, i * grid.oversampling], dim=-1).view(*shape, 2) for r, i in zip(d_re, d_im, strict=True)]
-    return values, torch.stack(gradient, dim=1)
+    values, gradient = ball.new_empty(shape[0], 2, shape[1]), ball.new_empty(shape[0], 2, 3, shape[1])
+    # V(p) = conj W(-p) where sign is -1: the value is conjugated, the derivative conjugated and negated.
+    for part, (value_sign, derivative_sign) in enumerate(((None, cells.sign), (cells.sign, None))):
+        value, *derivatives = _with_gradient(cells, cells.read(ball[:, part].contiguous()))
+        values[:, part] = (value if value_sign is None else value * value_sign).view(shape)
+        for axis, derivative in enumerate(derivatives):
+            signed = derivative if derivative_sign is None else derivative * derivative_sign
+            torch.mul(signed.view(shape), grid.oversampling, out=gradient[:, part, axis])
+    return values, gradient
 
 
 def backproject(

@@ -1,6 +1,7 @@
 """Ab initio reconstruction: particles in, poses, maps and a neural field out."""
 
-import math
+import itertools
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -8,27 +9,30 @@ from torch import Tensor
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.halves import half_sets
 from cryodrake.errors import JobStopped
+from cryodrake.inference.basins import nearest_deg
 from cryodrake.inference.reference import Reference
 from cryodrake.io.job import JobFolder
 from cryodrake.io.particles import ParticleFile, read_particles
 from cryodrake.physics.fourier import centred_resize, coeff_to_volume, volume_to_coeff
 from cryodrake.physics.fsc import resolution_A
-from cryodrake.physics.rotations import geodesic_deg
 from cryodrake.training import refinement, starts
 from cryodrake.training.bootstrap import BATCH, SCHEDULE
 from cryodrake.training.config import AbinitConfig, InputOptions
 from cryodrake.training.estimates import image_scales, residual_noise
 from cryodrake.training.events import AbstractReporter
 from cryodrake.training.images import WeightedImages
-from cryodrake.training.output import shifts_in_A, write_maps, write_particles
+from cryodrake.training.output import shifts_in_A, write_consensus, write_half_maps, write_particles
 from cryodrake.training.state import RunState
+from cryodrake.training.symmetry import operators_of
 from cryodrake.training.verdict import judge
 
-SHIFT_EXTENT = 0.1  # of the box: the largest shift that is searched
 MASK_RADIUS = 0.42  # of the box: the particle, while nothing is known
 MOST_ITERATIONS = 14
-GLOBAL_ITERATIONS = 3  # of all images; later ones search globally only for images that are not sure
+MOVED_DEG = 15.0
+MOVED_SHARE = 0.02  # of the images that a search of all may find elsewhere, for it to have been the last
+LITTLE = 1.02  # factor of resolution that is no progress
 SURE = 0.9
+SCALE_RADIUS = 20.0  # of the references that images' scales are read from: nearly all of the signal
 BATCH_STEPS = sum(stage.steps for stage in SCHEDULE)
 ROWS_PER_PROGRESS = 2500
 STILL_DEG = 0.25  # median pose change, as a fraction of the expected error, below which poses stand still
@@ -71,19 +75,14 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter) -> Non
     run_ = AbinitRun(config, job, reporter, store, state)
     run_.bootstrap()
     run_.refine()
-    found = write_maps(
-        job,
-        run_.images,
-        state.half,
-        state.rotation,
-        state.shift_px,
-        run_.particle_radius_px,
-        store.pixel_size_A,
-        config.seed,
-        reporter,
+    run_.join()
+    maps = write_half_maps(
+        job, run_.images, state.half, state.rotation, state.shift_px, run_.particle_radius_px, store.pixel_size_A, reporter
     )
-    state.fsc = found.fsc
-    write_particles(job, particles, state.rotation, shifts_in_A(state.shift_px, store), state.half, state.confidence)
+    poses = (state.joint_rotation, state.joint_shift_px)
+    write_consensus(job, run_.images, *poses, maps, run_.particle_radius_px, store.pixel_size_A, config.seed, reporter)
+    state.fsc = maps.fsc
+    write_particles(job, particles, state.joint_rotation, shifts_in_A(state.joint_shift_px, store), state.half, state.confidence)
     verdict = judge(state, store)
     if not verdict.converged:
         reporter.warn(verdict.words)
@@ -122,28 +121,34 @@ class AbinitRun:
                 self._choose_start()
                 state.phase = "refine"
             else:
-                self._one_more_start()
+                self._more_starts()
             self.checkpoint()
 
-    def _one_more_start(self) -> None:
-        state, i = self.state, len(self.state.starts)
-        self.reporter.phase(f"start {i + 1}", BATCH_STEPS, f"random start {i + 1}")
-        volume, record = starts.run_start(
+    def _more_starts(self) -> None:
+        """The first two side by side, later ones one at a time."""
+        state, m = self.state, len(self.state.starts)
+        seeds = [self.config.seed * 1000 + i for i in range(m, max(m + 1, starts.FIRST_STARTS))]
+        name, words = f"start {m + 1}", "random start " + " and ".join(str(m + 1 + i) for i in range(len(seeds)))
+        self.reporter.phase(name, BATCH_STEPS * len(seeds), words)
+        found, same = starts.run_starts(
             self.images,
             self.store.n,
-            SHIFT_EXTENT * self.store.box,
+            refinement.SHIFT_EXTENT * self.store.box,
             self.particle_radius_px / self.store.box,
-            self.config.seed * 1000 + i,
+            seeds,
+            state.start_maps,
             self._tell_start,
         )
-        for earlier, other in zip(state.starts, state.start_maps, strict=True):
-            same = starts.agreement(volume, other)
-            earlier["agreement"] = max(earlier["agreement"], same)
-            record["agreement"] = max(record["agreement"], same)
-        state.starts.append(record)
-        state.start_maps = torch.cat([state.start_maps.view(i, *volume.shape), volume[None]])
-        self._use_start(i)
-        self._show(f"start {i + 1}", self.store.box_A / state.radius)
+        state.starts += [start.record for start in found]
+        for i, row in enumerate(same.tolist(), m):
+            for j, value in enumerate(row):
+                for record in (state.starts[i], state.starts[j]) if i != j else ():
+                    record["agreement"] = max(record["agreement"], value)
+        volumes = torch.stack([start.volume for start in found])
+        state.start_maps = torch.cat([state.start_maps.view(m, *volumes.shape[1:]), volumes])
+        for i in range(m, len(state.starts)):
+            self._use_start(i)
+            self._show(f"start {i + 1}", self.store.box_A / state.radius)
 
     def _choose_start(self) -> None:
         """The likeliest start among the confirmed ones, or among all."""
@@ -152,10 +157,10 @@ class AbinitRun:
         self._use_start(max(agreed, key=lambda i: records[i]["log_marginal"]))
 
     def _use_start(self, i: int) -> None:
-        box = self.store.box
-        full = coeff_to_volume(centred_resize(volume_to_coeff(self.state.start_maps[i]), box, 3))
-        self.state.maps = torch.stack([full, full])
-        self.state.radius = min(SCHEDULE[-1].last_radius, box / 2)
+        state, box = self.state, self.store.box
+        full = coeff_to_volume(centred_resize(volume_to_coeff(state.start_maps[i]), box, 3))
+        state.maps = full.expand(2, refinement.FOLDS, *full.shape).clone()
+        state.radius = min(SCHEDULE[-1].last_radius, box / 2)
 
     def _tell_start(self, done: int, total: int, log_marginal: float) -> None:
         self.reporter.step(done, particles=min(BATCH, self.store.n), log_marginal=log_marginal)
@@ -167,7 +172,7 @@ class AbinitRun:
             raise JobStopped(f"stopped in phase {self.state.phase}")
 
     def _show(self, name: str, resolution: float) -> None:
-        volume = self.state.maps.mean(0)
+        volume = self.state.maps.mean((0, 1))
         self.reporter.stage(name, volume.cpu().numpy(), self.store.pixel_size_A, resolution)
 
     # refinement --------------------------------------------------------------------------------------------------------
@@ -177,39 +182,65 @@ class AbinitRun:
         while self.state.phase == "refine":
             self._iterate()
             if self._settled():
-                self.state.phase = "finish"
+                self.state.phase = "join"
             self.checkpoint()
+
+    def join(self) -> None:
+        """The last polish of each image, against the map of all others of both halves."""
+        if self.state.phase != "join":
+            return
+        state, store = self.state, self.store
+        self.reporter.phase("join", store.n, "polishing poses with both half sets")
+        fold = refinement.folds(state.half)
+        maps, curve = refinement.joint_references(
+            self.images, state.half, fold, state.rotation, state.shift_px, store.box / 2, self.particle_radius_px
+        )
+        radius = refinement.next_radius(curve, maps[0, 0], state.noise, state.radius)
+        state.joint_rotation, state.joint_shift_px = state.rotation.clone(), state.shift_px.clone()
+        done = 0
+        for rows, h, f in self._folds(fold):
+            found = refinement.local_poses(self.images, rows, maps[h, f], radius, state.rotation[rows], state.shift_px[rows])
+            state.joint_rotation[rows], state.joint_shift_px[rows] = found.rotation, found.shift_px
+            done += len(rows)
+            self.reporter.step(done, particles=len(rows))
+            self._poll()
+        state.phase = "finish"
+        self.checkpoint()
+
+    def _folds(self, fold: Tensor) -> Iterator[tuple[Tensor, int, int]]:
+        """Rows of one fold, a few thousand at a time, with their half (from 0) and fold."""
+        for h, f in itertools.product((0, 1), range(refinement.FOLDS)):
+            for rows in torch.nonzero((self.state.half == h + 1) & (fold == f)).squeeze(1).split(ROWS_PER_PROGRESS):
+                yield rows, h, f
 
     def _iterate(self) -> None:
         state, store = self.state, self.store
-        whole = state.iteration < GLOBAL_ITERATIONS
-        words = "searching all poses" if whole else "polishing poses"
+        whole = self._search_all_again()
+        words = "searching all poses" if whole else "improving poses"
         self.reporter.phase(f"refine {state.iteration + 1}", store.n, f"{words} to {store.box_A / state.radius:.1f} Å")
-        before = state.rotation.clone()
-        done = 0
-        for h in (1, 2):
-            for rows in torch.nonzero(state.half == h).squeeze(1).split(ROWS_PER_PROGRESS):
-                self._update_poses(rows, state.maps[h - 1], whole)
-                done += len(rows)
-                self.reporter.step(done, particles=len(rows))
-                self._poll()
-        change_deg = float(geodesic_deg(before, state.rotation).median())
-        searched_radius = state.radius
-        grid_radius = min(store.box / 2, max(1.5 * state.radius, 16.0))
-        maps = refinement.half_maps(self.images, state.half, state.rotation, state.shift_px, grid_radius, self.particle_radius_px)
+        before, radius = state.rotation.clone(), state.radius
+        fold = refinement.folds(state.half)
+        self._pass_over_images(fold, whole)
+        change_deg = nearest_deg(before, state.rotation, state.operators)
+        grid_radius = min(store.box / 2, max(1.5 * radius, 16.0))
+        maps = refinement.half_maps(
+            self.images, state.half, fold, state.rotation, state.shift_px, grid_radius, self.particle_radius_px
+        )
         state.maps, state.fsc = maps.references, maps.fsc
-        state.radius = refinement.next_radius(maps.fsc, maps.references[0], state.noise, state.radius)
+        state.radius = refinement.next_radius(maps.inside, maps.references[0, 0], state.noise, radius)
         if state.iteration >= 2:
-            self._reestimate()
+            self._reestimate(fold)
         state.history.append(
             {
                 "whole": whole,
-                "radius": searched_radius,
+                "radius": radius,
                 "resolution_A": resolution_A(maps.fsc, 0.143, store.box_A),
-                "mean_pose_change_deg": float(geodesic_deg(before, state.rotation).mean()),
-                "median_pose_change_deg": change_deg,
-                "sigma_deg": self._sigma_deg,
-                "confident_share": float((state.confidence > 0.9).float().mean()),
+                "mean_pose_change_deg": float(change_deg.mean()),
+                "median_pose_change_deg": float(change_deg.median()),
+                "moved_share": float((change_deg > MOVED_DEG).float().mean()),
+                "sigma_deg": float(state.sigma_deg.median()),
+                "confident_share": float((state.confidence > SURE).float().mean()),
+                "operators": len(state.operators),
             }
         )
         state.iteration += 1
@@ -218,28 +249,75 @@ class AbinitRun:
         self.reporter.step(store.n, **{name: last[name] for name in shown})
         self._show(f"refine {state.iteration}", last["resolution_A"])
 
-    def _update_poses(self, rows: Tensor, volume: Tensor, whole: bool) -> None:
-        """New poses of one half set: a global search for images that are not sure (or all), polishing for the others."""
-        state = self.state
-        sure = (state.confidence[rows] > SURE) & (not whole)
-        for subset, searched in ((rows[~sure], True), (rows[sure], False)):
-            if not len(subset):
-                continue
-            rotation, shift_px, confidence = state.rotation[subset], state.shift_px[subset], state.confidence[subset]
-            if searched:
-                extent, step = (SHIFT_EXTENT * self.store.box, 2.0) if state.iteration == 0 else (3.0, 1.5)
-                found = refinement.global_poses(self.images, subset, volume, state.radius, shift_px, extent, step)
+    def _pass_over_images(self, fold: Tensor, whole: bool) -> None:
+        """New poses: of each fold against the map without it."""
+        state, store = self.state, self.store
+        everyone = torch.arange(store.n, device=store.device)
+        grid = refinement.Grid.draw(
+            refinement.search_radius(self.images, everyone, state.maps[0, 0], state.radius),
+            store.box,
+            torch.Generator().manual_seed(self.config.seed * 1000 + 500 + state.iteration),
+            store.device,
+        )
+        done = 0
+        for rows, h, f in self._folds(fold):
+            sure = state.confidence[rows] > SURE
+            self._search(rows[~sure], state.maps[h, f], grid, near=False)
+            if whole:
+                self._search(rows[sure], state.maps[h, f], grid, near=True)
             else:
-                found = refinement.local_poses(self.images, subset, volume, state.radius, rotation, shift_px, confidence)
-            state.rotation[subset], state.shift_px[subset] = found.rotation, found.shift_px
-            state.confidence[subset] = found.confidence
-            self._sigma_deg = float(found.sigma_deg.median())
+                self._polish(rows[sure], state.maps[h, f])
+            done += len(rows)
+            self.reporter.step(done, particles=len(rows))
+            self._poll()
+        state.operators = operators_of(state.rival)
 
-    def _reestimate(self) -> None:
+    def _search(self, rows: Tensor, volume: Tensor, grid: refinement.Grid, near: bool) -> None:
+        """The likeliest of all poses of these images."""
         state = self.state
-        references = (Reference.build(state.maps[0], state.radius), Reference.build(state.maps[1], state.radius))
-        poses = (state.half, state.rotation, state.shift_px)
+        if not len(rows):
+            return
+        known = (state.rotation[rows], state.shift_px[rows]) if state.history else None
+        found = refinement.global_poses(self.images, rows, volume, state.radius, grid, known, near, state.operators)
+        state.rotation[rows], state.shift_px[rows] = found.rotation, found.shift_px
+        state.confidence[rows], state.sigma_deg[rows], state.rival[rows] = found.confidence, found.sigma_deg, found.rival
+
+    def _polish(self, rows: Tensor, volume: Tensor) -> None:
+        """The poses of these images, a little better."""
+        state = self.state
+        if not len(rows):
+            return
+        found = refinement.local_poses(self.images, rows, volume, state.radius, state.rotation[rows], state.shift_px[rows])
+        state.rotation[rows], state.shift_px[rows], state.sigma_deg[rows] = found.rotation, found.shift_px, found.sigma_deg
+
+    def _search_all_again(self) -> bool:
+        """First of all, and when nothing else brings any more: images that are sure may be wrong, because the map was."""
+        history = self.state.history
+        return not history or (
+            len(history) > 1 and not history[-1]["whole"] and not self._better() and not self._searched_in_vain()
+        )
+
+    def _better(self) -> bool:
+        """Whether the last pass brought resolution."""
+        history = self.state.history
+        gain = history[-2]["resolution_A"] / history[-1]["resolution_A"]
+        return not gain < LITTLE
+
+    def _searched_in_vain(self) -> bool:
+        """Whether a search of all images at the present radius has found nearly all of them where they were."""
+        history = self.state.history
+        return any(
+            pass_["whole"] and pass_["moved_share"] <= MOVED_SHARE and pass_["radius"] > history[-1]["radius"] - 2
+            for pass_ in history[1:]
+        )
+
+    def _reestimate(self, fold: Tensor) -> None:
+        state = self.state
+        label = (state.half - 1) * refinement.FOLDS + fold
+        poses = (label, state.rotation, state.shift_px)
+        references = [Reference.build(volume, state.radius) for volume in state.maps.flatten(0, 1)]
         state.noise = residual_noise(self.store, references, *poses, state.scale, state.noise)
+        references = [Reference.build(volume, min(state.radius, SCALE_RADIUS)) for volume in state.maps.flatten(0, 1)]
         state.scale = image_scales(self.store, references, *poses, state.noise)
 
     def _settled(self) -> bool:
@@ -247,8 +325,5 @@ class AbinitRun:
         history = self.state.history
         if len(history) >= MOST_ITERATIONS:
             return True
-        if len(history) < GLOBAL_ITERATIONS + 2:
-            return False
         still = history[-1]["median_pose_change_deg"] < STILL_DEG * history[-1]["sigma_deg"]
-        better = history[-2]["resolution_A"] / history[-1]["resolution_A"]
-        return still and better < 1.02 and math.isfinite(better)
+        return len(history) > 1 and still and not self._better() and self._searched_in_vain()

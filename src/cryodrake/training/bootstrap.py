@@ -113,11 +113,16 @@ class Bootstrap:
     def total_steps(self) -> int:
         return sum(stage.steps for stage in self.schedule)
 
+    @property
+    def radius(self) -> float:
+        """Of the next step, or of the last one when done."""
+        stage, step = (self.schedule[-1], self.schedule[-1].steps) if self.done else (self.schedule[self.stage], self.stage_step)
+        return min(stage.radius(step), self.grid.radius)
+
     def step(self) -> float:
         """One batch; returns its mean log marginal likelihood per image."""
         stage = self.schedule[self.stage]
-        radius = min(stage.radius(self.stage_step), self.grid.radius)
-        sums, log_marginal = self._gradient(self._next_batch(), stage.spacing_deg, radius)
+        sums, log_marginal = self._gradient(self._next_batch(), stage.spacing_deg, self.radius)
         self.denominator = (1 - DENOMINATOR_RATE) * self.denominator + DENOMINATOR_RATE * sums[:, 2]
         ascent = self._step_of(torch.cat([sums[:, :2], self.denominator[:, None]], dim=1))
         self.velocity = stage.momentum * self.velocity + stage.rate * ascent

@@ -1,5 +1,7 @@
 """Noise spectra and image scales, estimated anew from the residuals against the current maps."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -15,14 +17,14 @@ SCALE_DEVIATION = 0.2  # prior standard deviation of an image's scale about 1
 
 def residual_noise(
     store: CoefficientStore,
-    references: tuple[Reference, Reference],
-    half: Int64[Tensor, " n"],
+    references: Sequence[Reference],
+    label: Int64[Tensor, " n"],
     rotation: Float[Tensor, "n 3 3"],
     shift_px: Float[Tensor, "n 2"],
     scale: Float[Tensor, " n"],
     before: Float[Tensor, "g s"],
 ) -> Float[Tensor, "g s"]:
-    """Mean |Y - s·C·V|² per shell and optics group, over up to 1000 images of each; shells beyond the references keep |Y|².
+    """Mean |Y - s·C·V|² per shell and optics group, V the image's reference[label], over up to 1000 images of each; shells beyond the references keep |Y|².
 
     Divided by the window's power, because windowed images have that much less noise than the part that the particle covers.
     """
@@ -34,7 +36,7 @@ def residual_noise(
         power = torch.zeros(disc.n_points, device=rows.device)
         for block in rows.split(IMAGES_PER_BLOCK):
             image = store.images(block)
-            predicted = _predict(store, references, half, rotation, shift_px, block) * scale[block][:, None]
+            predicted = _predict(store, references, label, rotation, shift_px, block) * scale[block][:, None]
             image[:, : predicted.shape[1]] -= predicted
             power += image.abs().square().sum(0)
         spectrum = disc.shell_mean(power / len(rows)) / store.window_power
@@ -46,8 +48,8 @@ def residual_noise(
 
 def image_scales(
     store: CoefficientStore,
-    references: tuple[Reference, Reference],
-    half: Int64[Tensor, " n"],
+    references: Sequence[Reference],
+    label: Int64[Tensor, " n"],
     rotation: Float[Tensor, "n 3 3"],
     shift_px: Float[Tensor, "n 2"],
     noise: Float[Tensor, "g s"],
@@ -56,7 +58,7 @@ def image_scales(
     disc = store.disc
     parts = []
     for block in torch.arange(store.n, device=rotation.device).split(IMAGES_PER_BLOCK):
-        predicted = _predict(store, references, half, rotation, shift_px, block)
+        predicted = _predict(store, references, label, rotation, shift_px, block)
         k = predicted.shape[1]
         inverse = 1 / noise[store.group[block]][:, disc.shell[:k]]
         cross = ((store.images(block, k) * predicted.conj()).real * inverse).sum(1)
@@ -68,19 +70,14 @@ def image_scales(
 
 
 def _predict(
-    store: CoefficientStore,
-    references: tuple[Reference, Reference],
-    half: Tensor,
-    rotation: Tensor,
-    shift_px: Tensor,
-    block: Tensor,
+    store: CoefficientStore, references: Sequence[Reference], label: Tensor, rotation: Tensor, shift_px: Tensor, block: Tensor
 ) -> Tensor:
-    """C·V at the particle's place (not centred), each image from its own half's reference."""
+    """C·V at the particle's place (not centred), each image from the reference that its label counts."""
     disc = store.disc
     k = disc.count(references[0].grid.radius)
     kxy = disc.kxy[:k]
     slices = torch.empty(len(block), k, 2, device=kxy.device)
-    for number, reference in zip((1, 2), references, strict=True):
-        members = half[block] == number
+    for number, reference in enumerate(references):
+        members = label[block] == number
         slices[members] = reference.slices(rotation[block[members]], kxy)
     return torch.view_as_complex(slices) * store.ctf(block, k) * shift_phases(-shift_px[block], kxy, disc.box)

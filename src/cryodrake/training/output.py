@@ -1,13 +1,14 @@
 """What a finished run leaves: half maps, FSC, the neural field and its map, and the particles with their poses (DESIGN §7).
 
 maps/consensus.mrc is the back-projected map of all images, filtered by its signal-to-noise ratio; maps/field.mrc is the neural
-field's. Both come from the same sums; the half maps are unfiltered.
+field's. Both come from the same sums; the half maps are unfiltered, and from poses that each half found on its own.
 """
 
 import io
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,16 +18,18 @@ from cryodrake.fields.mlp import MLPField
 from cryodrake.fields.statistics import signal_to_noise
 from cryodrake.fields.store import save_field
 from cryodrake.fields.target import from_sums
+from cryodrake.inference.reconstruct import accumulate
 from cryodrake.inference.source import AbstractImages
 from cryodrake.io.atomic import write_text_atomic
 from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import write_map
 from cryodrake.io.particles import ParticleFile
 from cryodrake.training.events import AbstractReporter
-from cryodrake.training.refinement import HalfMaps, flatten_solvent, half_maps, solvent_mask
+from cryodrake.training.refinement import HalfMaps, folds, half_maps
+from cryodrake.training.solvent import flatten_solvent, solvent_mask
 
 
-def write_maps(
+def write_half_maps(
     job: JobFolder,
     images: AbstractImages,
     half: Tensor,
@@ -34,19 +37,35 @@ def write_maps(
     shift_px: Tensor,
     particle_radius_px: float,
     pixel_size_A: float,
-    seed: int,
     reporter: AbstractReporter,
 ) -> HalfMaps:
-    """Full-resolution half maps, FSC, consensus map, and a field trained on all images; returns the half maps."""
+    """Full-resolution half maps and their FSC, from poses that were found in each half on its own."""
     box = images.disc.box
     reporter.phase("maps", 3, "back-projecting to full resolution")
-    found = half_maps(images, half, rotation, shift_px, box / 2, particle_radius_px)
+    found = half_maps(images, half, folds(half), rotation, shift_px, box / 2, particle_radius_px)
     reporter.step(1)
     for i, name in enumerate(("half1_unfil", "half2_unfil")):
         write_map(job.maps / f"{name}.mrc", found.raw[i].cpu().numpy(), pixel_size_A)
-    _write_fsc(job, found, particle_radius_px, box * pixel_size_A)
-    ssnr = signal_to_noise(found.sums[0], found.sums[1], found.grid, particle_radius_px)
-    target = from_sums(found.sums.sum(0), found.grid, particle_radius_px, ssnr)
+    _write_fsc(job, found, box * pixel_size_A)
+    return found
+
+
+def write_consensus(
+    job: JobFolder,
+    images: AbstractImages,
+    rotation: Tensor,
+    shift_px: Tensor,
+    halves: HalfMaps,
+    particle_radius_px: float,
+    pixel_size_A: float,
+    seed: int,
+    reporter: AbstractReporter,
+) -> None:
+    """The map of all images, and a field trained on it; `halves` tell its signal-to-noise ratio."""
+    box = images.disc.box
+    sums = accumulate(images, torch.arange(len(rotation), device=rotation.device), rotation, shift_px, halves.grid)
+    ssnr = signal_to_noise(halves.sums[0], halves.sums[1], halves.grid, particle_radius_px)
+    target = from_sums(sums, halves.grid, particle_radius_px, ssnr)
     write_map(job.maps / "consensus.mrc", target.density[0].cpu().numpy(), pixel_size_A)
     reporter.step(2)
     field = MLPField.for_particle(box, box * pixel_size_A, particle_radius_px, seed=seed).to(rotation.device)
@@ -56,10 +75,9 @@ def write_maps(
     write_map(job.maps / "field.mrc", density.cpu().numpy(), pixel_size_A)
     save_field(job.checkpoints / "field.safetensors", field)
     reporter.step(3)
-    return found
 
 
-def _write_fsc(job: JobFolder, found: HalfMaps, particle_radius_px: float, box_A: float) -> None:
+def _write_fsc(job: JobFolder, found: HalfMaps, box_A: float) -> None:
     from cryodrake.physics.fsc import fsc
 
     bare = fsc(found.raw[0], found.raw[1])

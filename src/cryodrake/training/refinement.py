@@ -1,61 +1,84 @@
 """Refinement of two half sets, each against its own map: poses, maps, noise, resolution, in turn.
 
 Each half is searched only against the map made of its own images, so their FSC is honest (Scheres & Chen 2012, Nat.
-Methods 9, 853).
-The radius of the next search follows the FSC. Global passes search the whole 15° grid again, so that an image in a wrong
+Methods 9, 853). Nor does an image see itself: each half is cut into folds, and the images of a fold are searched against the map of
+the half's others. An image's own noise, in the map at the image's present pose, would otherwise hold it there: at 64 px and
+2500 images to a half by some 30 units of log likelihood, more than what tells basins apart in faint data (docs/log.md).
+The radius of the next search follows the FSC. Global passes search all orientations again, so that an image in a wrong
 basin gets out; local ones polish.
 """
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from cryodrake.inference import exhaustive, hierarchy, local
-from cryodrake.inference.exhaustive import RIVAL_DEG, Candidates
+from cryodrake.inference import exhaustive, local
+from cryodrake.inference.basins import Basins, Poses
 from cryodrake.inference.reconstruct import accumulate, solve
 from cryodrake.inference.reference import Reference
 from cryodrake.inference.source import AbstractImages
-from cryodrake.physics.fourier import coeff_to_volume, volume_to_coeff
+from cryodrake.physics.fourier import volume_to_coeff
 from cryodrake.physics.fsc import crossing_shell, fsc, shell_index
-from cryodrake.physics.grids import all_rotations, shift_grid, spacing_deg
-from cryodrake.physics.masks import sphere
-from cryodrake.physics.rotations import geodesic_deg
+from cryodrake.physics.grids import shift_grid, spiral_rotations
+from cryodrake.physics.rotations import random_rotations
 from cryodrake.physics.slices import BallGrid
+from cryodrake.training.solvent import apply_filter, flatten_solvent, fsc_of_part, particle_mask, solvent_mask
 
-GRID_ORDER = 2
-COARSE_RADIUS = 12.0  # of the exhaustive pass: finer detail than a 15° grid can follow only adds noise
-KEPT = (4, 8, 16, 32)  # candidates that are subdivided, as many as the image needs
-MARGIN = 12.0  # log likelihood by which a candidate of the coarse grid may be behind
+FOLDS = 4
+COARSEST_RADIUS = (9.0, 14.0)  # least and most of the exhaustive pass: its cost grows with the fifth power
+ENOUGH = 75.0  # log likelihood of an image's signal that tells basins apart
+COARSEST_DEG = 15.0
+STEP_AT_EDGE = 2.4  # cycles per box between neighbouring views at the search's radius
+SHIFT_EXTENT = 0.1  # of the box: the largest shift that is searched
+NEAR_EXTENT = 0.065  # of the box: the same about a shift that is known, if it is right
+SHIFT_STEP = 1 / 32  # of the box
+KEPT = 64  # rotations of the grid that an image's basins are chosen from
+BASINS = 12
+APART = 1.3  # basins lie at least this many grid spacings from each other
+MARGIN, MARGIN_SHARE = 6.0, 0.4  # a basin may seem this much, and this share of the best one's score, worse than it is
+COARSE_ITERATIONS = 3
+HOPELESS = 8.0  # log likelihood by which a basin that has been climbed may be behind before finer detail is looked at
+GREATEST_STEP = 2.0  # factor by which the radius may grow from one pass to the next
 INFORMATIVE = 0.95  # share of the information on orientations that a search uses
-HOPELESS = 25.0  # a rival this much less likely before polishing will not win
+
+
+def search_radius(images: AbstractImages, rows: Int64[Tensor, " n"], volume: Float[Tensor, "d d d"], radius: float) -> float:
+    """The smallest radius up to which an image of this map holds ENOUGH signal, in units of log likelihood, to tell basins apart."""
+    highest = min(radius, COARSEST_RADIUS[1])
+    reference = Reference.build(volume, highest)
+    kxy = images.disc.kxy[: images.disc.count(highest)]
+    some = rows[:: max(1, len(rows) // 100)]
+    views = spiral_rotations(60.0, volume.device)
+    power = reference.slices(views, kxy).square().sum(-1).mean(0)
+    signal = (images.matched(some, len(kxy))[1].mean(0) * power).cumsum(0)
+    enough = int((signal < ENOUGH).sum())
+    return highest if enough >= len(kxy) else max(float(kxy[enough].norm().ceil()), min(highest, COARSEST_RADIUS[0]))
 
 
 @dataclass(frozen=True, eq=False)
-class Poses:
-    """Poses of n images with the probability of their basin and the error that the curvature promises."""
+class Grid:
+    """Candidate poses of an exhaustive search, with a random offset: what falls between its nodes once will not do so twice.
 
-    rotation: Float[Tensor, "n 3 3"]
-    shift_px: Float[Tensor, "n 2"]
-    confidence: Float[Tensor, " n"]
-    sigma_deg: Float[Tensor, " n"]
+    wide_px holds all shifts, near_px those about a known one.
+    """
 
-    @staticmethod
-    def empty(n: int, device: torch.device) -> "Poses":
-        return Poses(
-            torch.zeros(n, 3, 3, device=device),
-            torch.zeros(n, 2, device=device),
-            torch.zeros(n, device=device),
-            torch.zeros(n, device=device),
-        )
+    radius: float
+    spacing_deg: float
+    rotations: Float[Tensor, "q 3 3"]
+    wide_px: Float[Tensor, "t 2"]
+    near_px: Float[Tensor, "t 2"]
 
-    def put(self, members: Int64[Tensor, " m"], poses: "Poses") -> None:
-        """Writes the poses of some images."""
-        self.rotation[members], self.shift_px[members] = poses.rotation, poses.shift_px
-        self.confidence[members], self.sigma_deg[members] = poses.confidence, poses.sigma_deg
+    @classmethod
+    def draw(cls, radius: float, box: int, generator: torch.Generator, device: torch.device) -> "Grid":
+        spacing = min(COARSEST_DEG, math.degrees(STEP_AT_EDGE / radius))
+        turn = random_rotations(1, generator)[0].to(device)
+        step = SHIFT_STEP * box
+        offset = (torch.rand(2, generator=generator) - 0.5) * step
+        wide, near = ((shift_grid(extent * box, step) + offset).to(device) for extent in (SHIFT_EXTENT, NEAR_EXTENT))
+        return cls(radius, spacing, spiral_rotations(spacing, device) @ turn, wide, near)
 
 
 def global_poses(
@@ -63,57 +86,31 @@ def global_poses(
     rows: Int64[Tensor, " n"],
     volume: Float[Tensor, "d d d"],
     radius: float,
-    around_px: Float[Tensor, "n 2"],
-    extent_px: float,
-    step_px: float,
+    grid: Grid,
+    known: tuple[Float[Tensor, "n 3 3"], Float[Tensor, "n 2"]] | None,
+    near: bool,
+    operators: Float[Tensor, "o 3 3"],
 ) -> Poses:
-    """Whole grid, two subdivisions with the radius marching, then the best few polished.
+    """Every node of a grid; the few basins that may be the best climbed at the grid's radius; those still in doubt at `radius`.
 
-    An image keeps the candidates that are within MARGIN of its best: few where the data are clear, many where they are faint.
+    Args:
+        known: rotations and shifts that compete with what is found.
+        near: whether only shifts about the known ones are searched.
+        operators: see `Basins.settled`.
     """
-    coarse_radius = min(radius, COARSE_RADIUS)
-    grid = all_rotations(GRID_ORDER, volume.device)
-    lattice = shift_grid(extent_px, step_px).to(volume.device)
-    coarse = Reference.build(volume, coarse_radius)
-    found = exhaustive.search(images, rows, coarse, grid, around_px, lattice, KEPT[-1])
-    needed = (found.score > found.score[:, :1] - MARGIN).sum(1)
-    levels = [Reference.build(volume, coarse_radius + (radius - coarse_radius) * level / 2) for level in (1, 2)]
-    result = Poses.empty(len(rows), rows.device)
-    for fewest, most in pairwise((0, *KEPT)):
-        members = torch.nonzero((needed > fewest) & (needed <= most)).squeeze(1)
-        if len(members):
-            result.put(members, _descend(images, rows[members], levels, found.select(members).best(most), step_px))
-    return result
-
-
-def _descend(images: AbstractImages, rows: Tensor, levels: list[Reference], found: Candidates, step_px: float) -> Poses:
-    """Candidates of the coarse grid, cut twice and polished."""
-    angle_deg = spacing_deg(GRID_ORDER)
-    keep = found.score.shape[1]
-    for reference in levels:
-        found = hierarchy.subdivide(images, rows, reference, found, angle_deg, step_px, keep)
-        angle_deg, step_px, keep = angle_deg / 2, step_px / 2, max(KEPT[0], keep // 2)
-    return _polish_rivals(images, rows, levels[-1], found, angle_deg)
-
-
-def _polish_rivals(images: AbstractImages, rows: Tensor, reference: Reference, found: Candidates, angle_deg: float) -> Poses:
-    """The best candidate and the best one in another basin, both polished; confidence weighs one against the other."""
-    apart = geodesic_deg(found.rotation[:, :1].expand_as(found.rotation), found.rotation) > RIVAL_DEG / 2
-    rival_score, rival = torch.where(apart, found.score, -torch.inf).max(1)
-    first = local.refine(images, rows, reference, found.rotation[:, 0], found.shift_px[:, 0])
-    rotation, shift_px, score, sigma = first.rotation, first.shift_px, first.score, first.sigma_deg
-    confidence = torch.ones_like(score)
-    close = torch.nonzero(found.score[:, 0] - rival_score < HOPELESS).squeeze(1)
-    if len(close):
-        pick = rival[close]
-        other = local.refine(images, rows[close], reference, found.rotation[close, pick], found.shift_px[close, pick])
-        gap = (score[close] - other.score).abs()
-        same = geodesic_deg(rotation[close], other.rotation) < angle_deg
-        confidence[close] = torch.where(same, torch.ones_like(gap), torch.sigmoid(gap))
-        won = close[other.score > score[close]]
-        kept = other.score > score[close]
-        rotation[won], shift_px[won], sigma[won] = other.rotation[kept], other.shift_px[kept], other.sigma_deg[kept]
-    return Poses(rotation, shift_px, confidence, sigma)
+    coarse = Reference.build(volume, grid.radius)
+    around = known[1] if near and known is not None else torch.zeros(len(rows), 2, device=volume.device)
+    found = exhaustive.search(images, rows, coarse, grid.rotations, around, grid.near_px if near else grid.wide_px, KEPT)
+    margin = MARGIN + MARGIN_SHARE * found.score[:, 0].clamp(min=0)
+    basins = Basins.of(found, APART * grid.spacing_deg, BASINS, margin)
+    if known is not None:
+        basins = basins.joined(*known)
+    basins = basins.polished(images, rows, coarse, COARSE_ITERATIONS)
+    if radius > grid.radius:
+        fine = Reference.build(volume, radius)
+        for iterations in (1, local.ITERATIONS):  # most basins need no second look
+            basins = basins.distinct(grid.spacing_deg / 2, HOPELESS).polished(images, rows, fine, iterations)
+    return basins.settled(grid.spacing_deg, operators)
 
 
 def local_poses(
@@ -123,69 +120,111 @@ def local_poses(
     radius: float,
     rotation: Float[Tensor, "n 3 3"],
     shift_px: Float[Tensor, "n 2"],
-    confidence: Float[Tensor, " n"],
-) -> Poses:
+) -> local.Poses:
     """Polish from where the images are."""
-    found = local.refine(images, rows, Reference.build(volume, radius), rotation, shift_px)
-    return Poses(found.rotation, found.shift_px, confidence, found.sigma_deg)
+    return local.refine(images, rows, Reference.build(volume, radius), rotation, shift_px)
 
 
 @dataclass(frozen=True, eq=False)
 class HalfMaps:
-    """What the half sets agree on. raw (2 d d d) unfiltered; filtered and masked ones are the next references.
+    """What the half sets agree on.
 
-    sums (2 v 3) are the sufficient statistics on `grid`.
+    Attributes:
+        raw: unfiltered.
+        references: masked by the particle's shape, filtered by `inside`; of each half f, each without the images of one fold.
+        fsc: under the sphere.
+        inside: FSC of what is inside the particle's mask, reckoned from `fsc`.
+        sums: sufficient statistics on `grid`.
     """
 
     raw: Float[Tensor, "2 d d d"]
-    references: Float[Tensor, "2 d d d"]
+    references: Float[Tensor, "2 f d d d"]
     fsc: Float[Tensor, " s"]
+    inside: Float[Tensor, " s"]
     sums: Float[Tensor, "2 v 3"]
     grid: BallGrid
+
+
+def folds(half: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+    """0 to FOLDS - 1 in turn among the images of each half."""
+    fold = torch.zeros_like(half)
+    for h in (1, 2):
+        members = half == h
+        fold[members] = torch.arange(int(members.sum()), device=half.device) % FOLDS
+    return fold
 
 
 def half_maps(
     images: AbstractImages,
     half: Int64[Tensor, " n"],
+    fold: Int64[Tensor, " n"],
     rotation: Float[Tensor, "n 3 3"],
     shift_px: Float[Tensor, "n 2"],
     radius: float,
     particle_radius_px: float,
 ) -> HalfMaps:
-    """Back-project each half set up to `radius`; compare under a soft sphere; filter each by its own signal-to-noise ratio."""
-    box = images.disc.box
-    grid = BallGrid(box, radius)
-    sums = torch.stack(
-        [accumulate(images, rows := torch.nonzero(half == h).squeeze(1), rotation[rows], shift_px[rows], grid) for h in (1, 2)]
-    )
-    raw = torch.stack([solve(s, grid) for s in sums])
-    mask = solvent_mask(box, particle_radius_px, raw.device)
-    flat = torch.stack([flatten_solvent(v, mask) for v in raw])
-    curve = fsc(flat[0], flat[1])
+    """Back-project each half set up to `radius`; compare under a soft sphere; mask and filter each for the next search."""
+    grid = BallGrid(images.disc.box, radius)
+    totals, raw, left_out = [], [], []
+    for h in (1, 2):
+        parts = _fold_sums(images, half == h, fold, rotation, shift_px, grid)
+        total = torch.stack(parts).sum(0)
+        totals.append(total)
+        raw.append(solve(total, grid))
+        left_out += [solve(total - part, grid) for part in parts]
+    unfiltered = torch.stack(raw)
+    curve, inside, particle = _agreement(unfiltered, radius, particle_radius_px)
+    references = torch.stack([apply_filter(flatten_solvent(v, particle), inside) for v in left_out])
+    return HalfMaps(unfiltered, references.unflatten(0, (2, FOLDS)), curve, inside, torch.stack(totals), grid)
+
+
+def joint_references(
+    images: AbstractImages,
+    half: Int64[Tensor, " n"],
+    fold: Int64[Tensor, " n"],
+    rotation: Float[Tensor, "n 3 3"],
+    shift_px: Float[Tensor, "n 2"],
+    radius: float,
+    particle_radius_px: float,
+) -> tuple[Float[Tensor, "2 f d d d"], Float[Tensor, " s"]]:
+    """Maps of both half sets together, each without the images of one fold of one half, and their own FSC: for the last polish.
+
+    They have less than half the noise of `half_maps`'s references; poses found with them no longer make independent half maps.
+    """
+    grid = BallGrid(images.disc.box, radius)
+    parts = [part for h in (1, 2) for part in _fold_sums(images, half == h, fold, rotation, shift_px, grid)]
+    first, second = torch.stack(parts[:FOLDS]).sum(0), torch.stack(parts[FOLDS:]).sum(0)
+    _, inside, particle = _agreement(torch.stack([solve(first, grid), solve(second, grid)]), radius, particle_radius_px)
+    both = 2 * inside / (1 + inside)
+    maps = [apply_filter(flatten_solvent(solve(first + second - part, grid), particle), both) for part in parts]
+    return torch.stack(maps).unflatten(0, (2, FOLDS)), both
+
+
+def _fold_sums(
+    images: AbstractImages,
+    of_half: Bool[Tensor, " n"],
+    fold: Int64[Tensor, " n"],
+    rotation: Float[Tensor, "n 3 3"],
+    shift_px: Float[Tensor, "n 2"],
+    grid: BallGrid,
+) -> list[Float[Tensor, "v 3"]]:
+    folds_rows = (torch.nonzero(of_half & (fold == f)).squeeze(1) for f in range(FOLDS))
+    return [accumulate(images, rows, rotation[rows], shift_px[rows], grid) for rows in folds_rows]
+
+
+def _agreement(
+    raw: Float[Tensor, "2 d d d"], radius: float, particle_radius_px: float
+) -> tuple[Float[Tensor, " s"], Float[Tensor, " s"], Float[Tensor, "d d d"]]:
+    """FSC under the sphere and inside the particle, and the particle's mask."""
+    sphere = solvent_mask(raw.shape[-1], particle_radius_px, raw.device)
+    curve = fsc(*(flatten_solvent(v, sphere) for v in raw))
     curve[math.ceil(radius) :] = 0
-    filtered = torch.stack([apply_filter(v, curve.clamp(min=0)) for v in flat])
-    return HalfMaps(raw, filtered, curve, sums, grid)
-
-
-def solvent_mask(box: int, particle_radius_px: float, device: torch.device) -> Float[Tensor, "d d d"]:
-    return sphere(box, particle_radius_px, 3.0 * box / 64, device)
-
-
-def flatten_solvent(volume: Float[Tensor, "d d d"], mask: Float[Tensor, "d d d"]) -> Float[Tensor, "d d d"]:
-    """The mean outside the mask, which images do not tell, set to zero, and the outside removed."""
-    outside = 1 - mask
-    return (volume - (volume * outside).sum() / outside.sum().clamp(min=1)) * mask
-
-
-def apply_filter(volume: Float[Tensor, "d d d"], curve: Float[Tensor, " s"]) -> Float[Tensor, "d d d"]:
-    """Multiply each shell by curve[shell]: with an FSC, the Wiener filter of a half map."""
-    box = volume.shape[-1]
-    shell = shell_index(box, volume.device).clamp(max=box // 2)
-    return coeff_to_volume(volume_to_coeff(volume) * curve[shell])
+    particle = particle_mask(raw, curve, sphere)
+    return curve, fsc_of_part(curve, float(particle.sum() / sphere.sum())), particle
 
 
 def next_radius(curve: Float[Tensor, " s"], reference: Float[Tensor, "d d d"], noise: Float[Tensor, "g s"], radius: float) -> float:
-    """Radius of the next search: where the FSC falls below 0.3, at most half as far again as now, and not beyond INFORMATIVE.
+    """Radius of the next search: where the FSC falls below 0.3, at most GREATEST_STEP times as far as now, and not beyond INFORMATIVE.
 
     A turn by ω moves the point k by |k|ω, so a shell tells about orientations in proportion to |k|²·(signal/noise)·(points). Shells
     that add little to the sum cost as much as the others.
@@ -200,4 +239,4 @@ def next_radius(curve: Float[Tensor, " s"], reference: Float[Tensor, "d d d"], n
     information = (k**3 * mean_power / noise.mean(0)).cumsum(0)
     enough = int((information < INFORMATIVE * information[-1]).sum()) + 1.0
     seen = crossing_shell(curve, 0.3) + 1.0
-    return float(max(min(seen, radius * 1.5, box / 2, enough), 8.0))
+    return float(max(min(seen, radius * GREATEST_STEP, box / 2, enough), 8.0))

@@ -17,24 +17,31 @@ class RunState:
     """The homogeneous run. n particles, g optics groups, s shells, d box.
 
     Attributes:
-        phase: what comes next: "bootstrap", "refine" or "finish".
+        phase: what comes next: "bootstrap", "refine", "join" or "finish".
         iteration: refinement iterations done.
         radius: Fourier radius of the next search, cycles per box.
         rotation, shift_px: current poses; half: 1 or 2.
-        confidence: probability that the pose's basin is the right one.
+        joint_rotation, joint_shift_px: poses from the map of both halves, after the phase "join".
+        confidence: probability that the pose's basin is the right one; sigma_deg: standard deviation of the rotation in it.
+        rival: how each image's closest competitor lies, NaN where there is none; operators: the symmetry found from them.
         noise, scale: see `WeightedImages`.
-        maps: (2 d d d) references of the half sets, filtered and masked; before the halves part, the same map twice.
+        maps: (2 f d d d) references of the half sets' folds, filtered and masked; before the halves part, the same map throughout.
         fsc: (s,) between the half maps.
         start_maps: the starts' maps in their reduced box; starts: one entry per start; history: one entry per refinement iteration.
     """
 
     rotation: Float[Tensor, "n 3 3"]
     shift_px: Float[Tensor, "n 2"]
+    joint_rotation: Float[Tensor, "n 3 3"]
+    joint_shift_px: Float[Tensor, "n 2"]
     half: Int64[Tensor, " n"]
     confidence: Float[Tensor, " n"]
+    sigma_deg: Float[Tensor, " n"]
+    rival: Float[Tensor, "n 3 3"]
+    operators: Float[Tensor, "o 3 3"]
     noise: Float[Tensor, "g s"]
     scale: Float[Tensor, " n"]
-    maps: Float[Tensor, "2 d d d"]
+    maps: Float[Tensor, "2 f d d d"]
     fsc: Float[Tensor, " s"]
     start_maps: Float[Tensor, "m d2 d2 d2"]
     phase: str = "bootstrap"
@@ -50,11 +57,16 @@ class RunState:
         return cls(
             rotation=torch.eye(3, device=device).expand(n, 3, 3).clone(),
             shift_px=torch.zeros(n, 2, device=device),
+            joint_rotation=torch.eye(3, device=device).expand(n, 3, 3).clone(),
+            joint_shift_px=torch.zeros(n, 2, device=device),
             half=half.to(device),
             confidence=torch.zeros(n, device=device),
+            sigma_deg=torch.zeros(n, device=device),
+            rival=torch.full((n, 3, 3), torch.nan, device=device),
+            operators=torch.eye(3, device=device)[None],
             noise=noise,
             scale=torch.ones(n, device=device),
-            maps=torch.zeros(2, box, box, box, device=device),
+            maps=torch.zeros(2, 0, box, box, box, device=device),
             fsc=torch.zeros(box // 2 + 1, device=device),
             start_maps=torch.zeros(0, 0, 0, 0, device=device),
         )
