@@ -5,8 +5,8 @@
 Sets are folders of `benchmarks/datasets.py` or of `cryodrake simulate`; without any, those of benchmarks/out/data, or the one
 of the built-in complex, made there. A run is the whole command, wall seconds from start to exit; then
 
-    rotation error    median, after the best global rotation and hand, against the same images' ceiling: local refinement against
-                      the true map, from the true poses, up to the radius at which the run ended
+    rotation error    median, after the best global rotation and hand, against the same images' ceiling: the same search against
+                      the true map, up to the radius at which the run ended
     map               FSC-AUC against the true map, over that of `cryodrake backproject` with the true poses
 
 Every result is a line of the --out file as soon as it is there, and what is there is not done again: a benchmark that was
@@ -68,7 +68,7 @@ def _said(job: Path) -> Record:
         "confident_share": folder.status["confident_share"],
         "starts": len({event["name"] for event in phases if event["name"].startswith("start ")}),
         "iterations": len(history),
-        "final_radius": history[-1]["radius"] if history else None,
+        "final_radius": history[-1].get("joint_radius") if history else None,
     }
 
 

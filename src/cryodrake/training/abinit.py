@@ -196,6 +196,7 @@ class AbinitRun:
             self.images, state.half, fold, state.rotation, state.shift_px, store.box / 2, self.particle_radius_px
         )
         radius = refinement.next_radius(curve, maps[0, 0], state.noise, state.radius)
+        state.history[-1]["joint_radius"] = radius
         state.joint_rotation, state.joint_shift_px = state.rotation.clone(), state.shift_px.clone()
         done = 0
         for rows, h, f in self._folds(fold):
