@@ -116,7 +116,8 @@ def ceiling(data: Path, radius: int, options: argparse.Namespace) -> Record:
     from truth import pose_ceiling_deg
 
     device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
-    return {"kind": "ceiling", "set": data.name, "radius": radius, "error_deg": pose_ceiling_deg(data, radius, device)}
+    symmetry = options.symmetry.get(data.name, "C1")
+    return {"kind": "ceiling", "set": data.name, "radius": radius, "error_deg": pose_ceiling_deg(data, radius, device, symmetry)}
 
 
 class Records:

@@ -14,6 +14,7 @@ from cryodrake.data.density import resample
 from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.reference import Reference
 from cryodrake.io.particles import read_particles
+from cryodrake.physics.symmetry import operators as symmetry_operators
 from cryodrake.training import refinement
 from cryodrake.training.images import WeightedImages
 
@@ -22,7 +23,7 @@ IMAGES_PER_SEARCH = 2500
 IMAGES_PER_BLOCK = 256
 
 
-def pose_ceiling_deg(data: Path, radius: float, device: str = "cpu") -> float:
+def pose_ceiling_deg(data: Path, radius: float, device: str = "cpu", symmetry: str = "C1") -> float:
     """Median angle between the true poses and those of the run's own search, up to `radius`, against the true map.
 
     Images in a wrong basin count, as they do in a run; the searches are as many as find nearly all images where they were.
@@ -47,7 +48,8 @@ def pose_ceiling_deg(data: Path, radius: float, device: str = "cpu") -> float:
             parts.append(refinement.global_poses(images, rows, volume, radius, grid, known, found is not None, operators))
         found = torch.cat([part.rotation for part in parts]), torch.cat([part.shift_px for part in parts])
     assert found is not None
-    return median(fit_rotation(found[0], true_rotation, operators).error_deg.tolist())
+    group = symmetry_operators(symmetry).float().to(store.device)
+    return median(fit_rotation(found[0], true_rotation, group).error_deg.tolist())
 
 
 def amplitude(

@@ -80,8 +80,8 @@ def test_images_without_noise_end_at_the_truth(simulate):
     scene = simulate(30, 2.0)
     reference = Reference.build(scene.density, RADIUS)
     found = refine(scene.images, scene.rows, reference, *away(scene, 3.0, 1.0), iterations=8)
-    assert float(geodesic_deg(found.rotation, scene.rotation).median()) < 0.05
-    assert float(geodesic_deg(found.rotation, scene.rotation).max()) < 0.25  # the map is interpolated: views differ
+    assert float(geodesic_deg(found.rotation, scene.rotation).median()) < 0.15  # a step that promises next to nothing is not made
+    assert float(geodesic_deg(found.rotation, scene.rotation).max()) < 0.4  # the map is interpolated: views differ
     assert float((found.shift_px - scene.shift_px).norm(dim=1).max()) < 0.02
     torch.testing.assert_close(
         found.score.double(), score_at(scene, reference, found.rotation, found.shift_px), rtol=1e-4, atol=0.05

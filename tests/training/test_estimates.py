@@ -28,11 +28,11 @@ def scene(store, data):
     rotation = random_rotations(n, g)
     shift_px = 4 * torch.rand(n, 2, generator=g) - 2
     scale = (1 + 0.15 * torch.randn(n, generator=g)).clamp(0.5, 1.6)
-    half = torch.arange(n) // 2 % 2 + 1
-    references = tuple(Reference.build(factor * truth / truth.std(), RADIUS) for factor in (1.0, 1.1))  # halves differ a little
+    label = torch.arange(n) // 2 % 2
+    references = tuple(Reference.build(factor * truth / truth.std(), RADIUS) for factor in (1.0, 1.1))  # they differ a little
     k = disc.count(RADIUS)
     slices = [torch.view_as_complex(r.slices(rotation, disc.kxy[:k])) for r in references]
-    slices = torch.where((half == 1)[:, None], *slices)
+    slices = torch.where((label == 0)[:, None], *slices)
     at = -shift_px  # where the particle is
     phase = -2 * torch.pi / disc.box * (at @ disc.kxy[:k].T)
     signal = torch.zeros(n, disc.n_points, dtype=torch.complex64)
@@ -41,7 +41,7 @@ def scene(store, data):
     white = torch.randn(n, disc.n_points, dtype=torch.complex64, generator=g)
     noise = white * spectrum[made.group][:, disc.shell].sqrt()
     made._storage.write(torch.arange(n).numpy(), signal + noise)
-    return made, references, (half, rotation, shift_px), scale, spectrum
+    return made, references, (label, rotation, shift_px), scale, spectrum
 
 
 def test_the_noise_is_what_the_model_leaves(scene):
@@ -67,15 +67,15 @@ def test_scales_are_found(scene):
 
 def test_a_scale_is_the_most_probable_one(scene):
     """Of s on a fine grid: Σ |Y - s·C·V|²/σ² over the half disc, and a normal prior of deviation 0.2 about 1."""
-    store, references, (half, rotation, shift_px), _, spectrum = scene
+    store, references, (label, rotation, shift_px), _, spectrum = scene
     noise = 60 * spectrum  # neither the images nor the prior alone decide
-    found = image_scales(store, references, half, rotation, shift_px, noise)
+    found = image_scales(store, references, label, rotation, shift_px, noise)
     disc = store.disc
     k = disc.count(RADIUS)
     s = torch.linspace(0.3, 3.0, 5401)
     best = []
     for i in range(6):
-        slices = references[int(half[i]) - 1].slices(rotation[i : i + 1], disc.kxy[:k])[0]
+        slices = references[int(label[i])].slices(rotation[i : i + 1], disc.kxy[:k])[0]
         phase = 2 * torch.pi / disc.box * (disc.kxy[:k] @ shift_px[i])  # t = -shift
         model = store.ctf(torch.tensor([i]), k)[0] * torch.polar(torch.ones_like(phase), phase) * torch.view_as_complex(slices)
         residual = store.images(torch.tensor([i]), k) - s[:, None] * model
@@ -101,6 +101,6 @@ def test_the_simulated_noise_is_recovered(store, data):
     shift_px = torch.from_numpy(table.shifts_A / table.pixel_size_A[:, None]).float()
     truth = torch.from_numpy(read_map(data / "truth" / "volumes" / "state_000.mrc")[0])
     reference = Reference.build(truth / record["noise_std"], 16.0)  # images are in units of about one standard deviation
-    half, scale = torch.ones(store.n, dtype=torch.int64), torch.ones(store.n)
-    found = residual_noise(store, (reference, reference), half, rotation, shift_px, scale, store.noise)
+    label, scale = torch.zeros(store.n, dtype=torch.int64), torch.ones(store.n)
+    found = residual_noise(store, (reference, reference), label, rotation, shift_px, scale, store.noise)
     torch.testing.assert_close(found[0, 3:16], torch.ones(13), rtol=0.15, atol=0)

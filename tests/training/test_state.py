@@ -26,7 +26,7 @@ def assert_same(a, b):
         x, y = getattr(a, f.name), getattr(b, f.name)
         if isinstance(x, torch.Tensor):
             assert x.dtype == y.dtype, f.name
-            assert torch.equal(x, y), f.name
+            assert torch.equal(x.nan_to_num(7), y.nan_to_num(7)), f.name
         else:
             assert x == y, f.name
 

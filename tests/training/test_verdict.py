@@ -75,10 +75,10 @@ def test_agreement_knows_neither_orientation_nor_hand_but_structure(finished):
     maps = finished.load_latest()[1]["start_maps"]
     a = maps[0]
     turned = a.transpose(0, 1).flip(0)  # a quarter turn about x
-    assert starts.agreement(a, turned) > 0.85
-    assert starts.agreement(a, a.flip(2)) > 0.85
+    assert starts.agreement(a, turned, 10.0) > 0.85
+    assert starts.agreement(a, a.flip(2), 10.0) > 0.85
     noise = torch.randn(a.shape, generator=torch.Generator().manual_seed(0)) * (a != 0)
-    assert starts.agreement(a, noise) < 0.5
+    assert starts.agreement(a, noise, 10.0) < 0.5
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """A few distinct poses per image, polished and weighed against each other.
 
-A likelihood over orientations has several separate maxima where images are faint. The coarse grid says where they may lie, not which
-is highest: its nearest node may be half a cell off, which costs more than what one basin is ahead of another. So each basin
-within a margin is climbed, and the tops are compared; the share of the best among them is the pose's confidence.
+A likelihood over orientations has several separate maxima where images are faint. The coarse grid says where they may lie,
+not which is highest: its nearest node may be half a cell off, which costs more than what one basin is ahead of another. So
+each basin within a margin is climbed, and the tops are compared; the share of the best among them is the pose's confidence.
 """
 
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ class Basins:
         return Basins(self.n, self.member, top.rotation, top.shift_px, top.score, top.sigma_deg)
 
     def distinct(self, apart_deg: float, margin: float) -> "Basins":
-        """Without those that climbed to within apart_deg of a better one, or are further than `margin` behind their image's best."""
+        """Without those that climbed to within apart_deg of a better one, or are more than `margin` behind their image's best."""
         count = torch.bincount(self.member, minlength=self.n)
         at = self.member, torch.arange(len(self.member), device=self.member.device) - (count.cumsum(0) - count)[self.member]
         shape = self.n, int(count.max())

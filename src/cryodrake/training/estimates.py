@@ -24,7 +24,9 @@ def residual_noise(
     scale: Float[Tensor, " n"],
     before: Float[Tensor, "g s"],
 ) -> Float[Tensor, "g s"]:
-    """Mean |Y - s·C·V|² per shell and optics group, V the image's reference[label], over up to 1000 images of each; shells beyond the references keep |Y|².
+    """Mean |Y - s·C·V|² per shell and optics group, over up to 1000 images of each; shells beyond the references keep |Y|².
+
+    V is references[label] of the image.
 
     Divided by the window's power, because windowed images have that much less noise than the part that the particle covers.
     """

@@ -46,7 +46,7 @@ INFORMATIVE = 0.95  # share of the information on orientations that a search use
 
 
 def search_radius(images: AbstractImages, rows: Int64[Tensor, " n"], volume: Float[Tensor, "d d d"], radius: float) -> float:
-    """The smallest radius up to which an image of this map holds ENOUGH signal, in units of log likelihood, to tell basins apart."""
+    """The smallest radius up to which an image of this map holds ENOUGH signal, in log likelihood, to tell basins apart."""
     highest = min(radius, COARSEST_RADIUS[1])
     reference = Reference.build(volume, highest)
     kxy = images.disc.kxy[: images.disc.count(highest)]
@@ -69,7 +69,7 @@ class Grid:
     spacing_deg: float
     rotations: Float[Tensor, "q 3 3"]
     wide_px: Float[Tensor, "t 2"]
-    near_px: Float[Tensor, "t 2"]
+    near_px: Float[Tensor, "t2 2"]
 
     @classmethod
     def draw(cls, radius: float, box: int, generator: torch.Generator, device: torch.device) -> "Grid":
@@ -224,10 +224,10 @@ def _agreement(
 
 
 def next_radius(curve: Float[Tensor, " s"], reference: Float[Tensor, "d d d"], noise: Float[Tensor, "g s"], radius: float) -> float:
-    """Radius of the next search: where the FSC falls below 0.3, at most GREATEST_STEP times as far as now, and not beyond INFORMATIVE.
+    """Radius of the next search: where the FSC falls below 0.3, at most GREATEST_STEP times as far as now.
 
-    A turn by ω moves the point k by |k|ω, so a shell tells about orientations in proportion to |k|²·(signal/noise)·(points). Shells
-    that add little to the sum cost as much as the others.
+    And not beyond INFORMATIVE: a turn by ω moves the point k by |k|ω, so a shell tells about orientations in proportion to
+    |k|²·(signal/noise)·(points). Shells that add little to the sum cost as much as the others.
     """
     box = reference.shape[-1]
     power = volume_to_coeff(reference).abs().square().flatten()

@@ -1,8 +1,9 @@
 """Several random starts of the bootstrap, until two agree.
 
-Independent starts do not end on the same wrong map by chance, so agreement of two maps (after alignment over rotations, shifts and
-hands) confirms both; the likelier one goes on. The first two run side by side and are compared on the way: where data are clear they
-agree after a tenth of the schedule, and need no more. Without agreement the likeliest of all goes on, and the run says so.
+Independent starts do not end on the same wrong map by chance, so agreement of two maps (after alignment over rotations, shifts
+and hands) confirms both; the likelier one goes on. The first two run side by side and are compared on the way: where data are
+clear they agree after a tenth of the schedule, and need no more. Without agreement the likeliest of all goes on, and the run
+says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,8 +48,8 @@ def run_starts(
 ) -> tuple[list[Start], Float[Tensor, "a m2"]]:
     """Starts side by side, until all are done or one agrees early with another or with an `earlier` map.
 
-    `tell` hears (done, total, log marginal) of all steps. Returns the starts and their agreement with earlier maps and each other (0
-    with themselves), m2 = m + a.
+    `tell` hears (done, total, log marginal) of all steps. Returns the starts and their agreement with earlier maps and each other
+    (0 with themselves), m2 = m + a.
     """
     lattice = shift_grid(extent_px, SHIFT_STEP_PX)
     running = [Bootstrap(images, n, lattice, mask_radius, seed) for seed in seeds]

@@ -1,19 +1,20 @@
 """Symmetry that the images speak of, found from their rival poses.
 
-An image of a symmetric particle is as likely in several orientations, R and R·S with the same S whatever the view. Rivals of any other
-kind, such as views that look alike by chance, scatter over all rotations. So a rotation on which the rivals of many images agree
-is an operator of the map, exact or as good as exact at this resolution; such poses are one answer, and nothing is in doubt
-about them.
+An image of a symmetric particle is as likely in several orientations, R and R·S with the same S whatever the view. Rivals of
+any other kind, such as views that look alike by chance, scatter over all rotations. So a rotation on which the rivals of many
+images agree is an operator of the map, exact or as good as exact at this resolution; such poses are one answer, and nothing is
+in doubt about them.
 """
 
 import roma
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cryodrake.physics.rotations import geodesic_deg
 
 VOTES = 2000
+SEEDS = 300
 NEAR_DEG = 8.0
 LEAST_SHARE = 0.05  # of the images must speak for an operator
 LEAST_VOTES = 15
@@ -27,16 +28,19 @@ def operators_of(rival: Float[Tensor, "n 3 3"]) -> Float[Tensor, "o 3 3"]:
     voters = rival[:: max(1, len(rival) // VOTES)]
     votes = voters[torch.isfinite(voters).all((1, 2))]
     needed = max(LEAST_VOTES, LEAST_SHARE * len(voters))
-    # A rotation and its inverse are operators together.
-    votes = torch.cat([votes, votes.transpose(1, 2)])
     while len(votes) >= needed and len(found) < MOST_OPERATORS:
-        seeds = votes[:: max(1, len(votes) // 300)]
-        near = geodesic_deg(seeds[:, None].expand(-1, len(votes), 3, 3), votes.expand(len(seeds), -1, 3, 3)) < NEAR_DEG
-        support = near.sum(1)
+        seeds = votes[:: max(1, len(votes) // SEEDS)]
+        support = (_near(seeds, votes) | _near(seeds, votes.transpose(1, 2))).sum(1)
         best = int(support.argmax())
         if int(support[best]) < needed:
             break
-        operator = roma.special_procrustes(votes[near[best]].mean(0))
-        found.append(operator)
-        votes = votes[geodesic_deg(operator.expand_as(votes), votes) >= 2 * NEAR_DEG]
+        operator = roma.special_procrustes(votes[_near(seeds[best : best + 1], votes)[0]].mean(0))
+        # A rotation and its inverse are operators together, and one where they are the same.
+        new = torch.stack([operator, operator.T]) if float(geodesic_deg(operator, operator.T)) > NEAR_DEG else operator[None]
+        found += list(new)
+        votes = votes[~_near(new, votes, 2 * NEAR_DEG).any(0)]
     return torch.stack(found)
+
+
+def _near(a: Float[Tensor, "a 3 3"], b: Float[Tensor, "b 3 3"], within_deg: float = NEAR_DEG) -> Bool[Tensor, "a b"]:
+    return geodesic_deg(a[:, None].expand(-1, len(b), 3, 3), b.expand(len(a), -1, 3, 3)) < within_deg
