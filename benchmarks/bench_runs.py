@@ -59,14 +59,14 @@ def _said(job: Path) -> Record:
 
     folder = JobFolder(job)
     saved = folder.load_latest()
-    phases = [event for event in folder.events() if event["event"] == "phase"]
-    history = saved[2].get("history", []) if saved else []
+    meta = saved[2] if saved else {}
+    history = meta.get("history", [])
     return {
         "said_converged": folder.status["converged"],
         "verdict": folder.status["verdict"],
         "resolution_A": folder.status["resolution_A"],
         "confident_share": folder.status["confident_share"],
-        "starts": len({event["name"] for event in phases if event["name"].startswith("start ")}),
+        "starts": len(meta.get("starts", [])),
         "iterations": len(history),
         "final_radius": history[-1].get("joint_radius") if history else None,
     }

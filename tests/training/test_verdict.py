@@ -53,6 +53,13 @@ def test_every_doubt_is_enough_and_is_named(store, doubt, words):
     assert "Do not trust" in verdict.words
 
 
+def test_a_symmetry_is_said(store):
+    state = a_state(store)
+    assert "symmetry" not in judge(state, store).words
+    state.operators = torch.eye(3).expand(3, 3, 3)
+    assert "symmetry of order 3" in judge(state, store).words
+
+
 def test_all_doubts_are_named_together(store):
     words = judge(a_state(store, 0.1, 0.0, 3), store).words
     assert words.count(";") == 2

@@ -39,4 +39,6 @@ def judge(state: RunState, store: CoefficientStore) -> Verdict:
     if doubts:
         return Verdict(False, "NOT converged: " + "; ".join(doubts) + ". Do not trust this map.", numbers)
     words = f"converged: half maps agree to {resolution:.1f} Å (FSC 0.143), {share:.0%} of the images are sure of their orientation"
+    if len(state.operators) > 1:
+        words += f" but for a symmetry of order {len(state.operators)}, which was found and not imposed"
     return Verdict(True, words, numbers)
