@@ -1,6 +1,6 @@
 """How reading and cleaning scale: seconds and peak memory against the number of images and their size.
 
-    python benchmarks/bench_scale.py                     python benchmarks/bench_scale.py --quick --json scale.json
+    python benchmarks/bench_scale.py                     python benchmarks/bench_scale.py --quick --out scale.json
 
 Each case reads a stack of white noise from a temporary folder in a process of its own, so that peak memory is its own; the
 file has just been written, so the disk's own speed is mostly not measured. The last case is a stack ten times its memory
@@ -86,7 +86,7 @@ def slope(results: list[dict], box: int) -> float | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the results here")
+    parser.add_argument("--out", type=Path, help="write the results here")
     parser.add_argument("--quick", action="store_true", help="small cases, a few seconds")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -105,9 +105,9 @@ def main() -> None:
         )
     exponents = {box: slope(results, box) for box in sorted({r["box"] for r in results})}
     print("CPU seconds grow as n to the power", {box: round(e, 2) for box, e in exponents.items() if e is not None})
-    if options.json:
+    if options.out:
         summary = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "results": results, "exponents": exponents}
-        options.json.write_text(json.dumps(summary, indent=1) + "\n")
+        options.out.write_text(json.dumps(summary, indent=1) + "\n")
 
 
 if __name__ == "__main__":

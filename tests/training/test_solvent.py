@@ -57,7 +57,7 @@ def test_where_nothing_stands_out_the_sphere_stays():
 
 def test_agreement_inside_a_part_is_what_a_mask_there_would_give():
     """Against the FSC measured under the mask, on maps that are nothing outside of it."""
-    particle, maps = two_maps(1.0)
+    _, maps = two_maps(1.0)
     whole = solvent.solvent_mask(BOX, 20.0, CPU)
     curve = fsc(*(v * whole for v in maps))
     mask = solvent.particle_mask(maps, curve, whole)

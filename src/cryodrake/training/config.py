@@ -30,7 +30,7 @@ class InputOptions:
     apix: float | None = None
     """Pixel size of the images as stored, in Å, where the file has none or a wrong one."""
     box: int | None = None
-    """Fourier crop the images to this many pixels (even). Default: chosen by the command."""
+    """Fourier crop the images to this many pixels (even). Default: their own size, at most 128."""
     diameter_A: float | None = None
     """Diameter of the circle around the particle, in Å. Default: 0.85 of the box."""
     seed: int = 0

@@ -168,7 +168,7 @@ def half_maps(
     totals, raw, left_out = [], [], []
     for h in (1, 2):
         parts = _fold_sums(images, half == h, fold, rotation, shift_px, grid)
-        total = torch.stack(parts).sum(0)
+        total = sum(parts[1:], parts[0])
         totals.append(total)
         raw.append(solve(total, grid))
         left_out += [solve(total - part, grid) for part in parts]
@@ -193,7 +193,7 @@ def joint_references(
     """
     grid = BallGrid(images.disc.box, radius)
     parts = [part for h in (1, 2) for part in _fold_sums(images, half == h, fold, rotation, shift_px, grid)]
-    first, second = torch.stack(parts[:FOLDS]).sum(0), torch.stack(parts[FOLDS:]).sum(0)
+    first, second = sum(parts[1:FOLDS], parts[0]), sum(parts[FOLDS + 1 :], parts[FOLDS])
     _, inside, particle = _agreement(torch.stack([solve(first, grid), solve(second, grid)]), radius, particle_radius_px)
     both = 2 * inside / (1 + inside)
     maps = [apply_filter(flatten_solvent(solve(first + second - part, grid), particle), both) for part in parts]
