@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cryodrake.inference import exhaustive
+from cryodrake.inference.reconstruct import accumulate, solve
 from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import read_particles
@@ -19,7 +20,7 @@ from cryodrake.training.abinit import AbinitRun
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.events import QuietReporter
 from cryodrake.training.images import WeightedImages
-from cryodrake.training.solvent import flatten_solvent, fsc_of_part, particle_mask, solvent_mask
+from cryodrake.training.solvent import apply_filter, flatten_solvent, fsc_of_part, particle_mask, solvent_mask
 from cryodrake.training.state import RunState
 
 BOX = 32
@@ -48,9 +49,31 @@ def fold(half):
     return refinement.folds(half)
 
 
+def made_of(images, half, truth, radius=BOX / 2):
+    """Sums, half maps and references from these poses."""
+    sums = refinement.fold_sums(images, half, *truth, radius)
+    maps = refinement.half_maps(sums, RADIUS_PX)
+    return sums, maps, refinement.half_references(sums, maps)
+
+
 @pytest.fixture(scope="module")
-def maps(images, half, fold, truth):
-    return refinement.half_maps(images, half, fold, *truth, BOX / 2, RADIUS_PX)
+def made(images, half, truth):
+    return made_of(images, half, truth)
+
+
+@pytest.fixture(scope="module")
+def sums(made):
+    return made[0]
+
+
+@pytest.fixture(scope="module")
+def maps(made):
+    return made[1]
+
+
+@pytest.fixture(scope="module")
+def references(made):
+    return made[2]
 
 
 IDENTITY = torch.eye(3)[None]
@@ -68,7 +91,7 @@ def with_other_images(store, rows):
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_half_set_is_searched_and_made_into_a_map_without_the_other(store, maps, truth, half, fold, tmp_path, whole):
+def test_a_half_set_is_searched_and_made_into_a_map_without_the_other(store, references, truth, half, tmp_path, whole):
     """After the start that both share, other images in half 2 leave poses and sums of half 1 as they are, to the last bit."""
     n = store.n
     first, second = (torch.nonzero(half == h).squeeze(1) for h in (1, 2))
@@ -80,13 +103,13 @@ def test_a_half_set_is_searched_and_made_into_a_map_without_the_other(store, map
         state = RunState.first(half, store.noise.clone(), BOX)
         state.rotation, state.shift_px = truth[0].clone(), truth[1].clone()
         state.confidence = torch.full((n,), 0.95)
-        state.maps, state.radius, state.iteration = maps.references.clone(), 10.0, 4
+        state.maps, state.radius, state.iteration = references.clone(), 10.0, 4
         run = AbinitRun(config, job, QuietReporter(), source, state)
         if whole:
             run._search(some, state.maps[0, 0], grid, near=True)
         else:
             run._polish(some, state.maps[0, 0])
-        found = refinement.half_maps(run.images, half, fold, state.rotation, state.shift_px, 12.0, RADIUS_PX)
+        found = made_of(run.images, half, (state.rotation, state.shift_px), 12.0)[1]
         outcomes.append((state.rotation[some], state.shift_px[some], state.confidence[some], found.sums[0], found.raw[0]))
         assert not torch.equal(state.rotation[some], truth[0][some])
         assert torch.equal(state.rotation[second], truth[0][second])
@@ -94,18 +117,18 @@ def test_a_half_set_is_searched_and_made_into_a_map_without_the_other(store, map
         assert torch.equal(a, b)
 
 
-def test_an_iteration_searches_each_fold_against_its_own_map(store, maps, truth, half, fold, tmp_path, monkeypatch):
+def test_an_iteration_searches_each_fold_against_its_own_map(store, references, truth, half, fold, tmp_path, monkeypatch):
     state = RunState.first(half, store.noise.clone(), BOX)
     state.rotation, state.shift_px = truth[0].clone(), truth[1].clone()
     state.confidence = torch.full((store.n,), 0.95)
-    state.maps, state.radius, state.iteration = maps.references.clone(), 10.0, 4
+    state.maps, state.radius, state.iteration = references.clone(), 10.0, 4
     state.history = [{"whole": True, "resolution_A": 30.0, "radius": 8.0, "moved_share": 1.0}]
-    references = state.maps.clone()
+    before = state.maps.clone()
     searched = torch.zeros(store.n)
 
     def spy(images, rows, volume, radius, rotation, shift_px):
         assert len(half[rows].unique()) == len(fold[rows].unique()) == 1
-        assert torch.equal(volume, references[int(half[rows[0]]) - 1, int(fold[rows[0]])])
+        assert torch.equal(volume, before[int(half[rows[0]]) - 1, int(fold[rows[0]])])
         searched[rows] += 1
         return refinement.local.Poses(rotation, shift_px, torch.zeros(len(rows)), torch.ones(len(rows)))
 
@@ -114,50 +137,52 @@ def test_an_iteration_searches_each_fold_against_its_own_map(store, maps, truth,
     AbinitRun(config, JobFolder.create(tmp_path / "job"), QuietReporter(), store, state)._iterate()
     assert bool((searched == 1).all())
     # And each half's next map is made of its own images.
-    assert float(fsc(state.maps[0, 0], maps.references[0, 0])[1:9].min()) > 0.95
+    assert float(fsc(state.maps[0, 0], references[0, 0])[1:9].min()) > 0.95
     assert state.iteration == 5
     assert len(state.history) == 2
 
 
-def test_half_maps_are_made_of_their_own_images(images, half, fold, truth, maps):
+def test_half_maps_are_made_of_their_own_images(images, half, truth, maps):
     rotation, shift_px = (x.clone() for x in truth)
     rotation[half == 2] = rotation[half == 2].flip(0)
-    other = refinement.half_maps(images, half, fold, rotation, shift_px, BOX / 2, RADIUS_PX)
+    other = made_of(images, half, (rotation, shift_px))[1]
     assert torch.equal(other.raw[0], maps.raw[0])
     assert float(fsc(other.raw[1], maps.raw[1])[2:].mean()) < 0.6
 
 
-def test_half_maps_of_true_poses(maps, store):
+def test_half_maps_of_true_poses(maps, images, half, fold, truth, references):
     assert float(maps.fsc[1:12].min()) > 0.5
     assert maps.sums.shape == (2, maps.grid.n_voxels, 3)
     sphere = solvent_mask(BOX, RADIUS_PX, torch.device("cpu"))
     flat = [flatten_solvent(v, sphere) for v in maps.raw]
     torch.testing.assert_close(maps.fsc[:-1], fsc(*flat)[:-1])
-    particle = particle_mask(maps.raw, maps.fsc, sphere)
-    torch.testing.assert_close(maps.inside, fsc_of_part(maps.fsc, float(particle.sum() / sphere.sum())))
-    assert maps.references.shape == (2, refinement.FOLDS, BOX, BOX, BOX)
-    assert float(maps.references[0, 0][particle == 0].abs().mean()) < 0.05 * float(maps.references[0, 0].std())
+    torch.testing.assert_close(maps.particle, particle_mask(maps.raw, maps.fsc, sphere))
+    torch.testing.assert_close(maps.inside, fsc_of_part(maps.fsc, float(maps.particle.sum() / sphere.sum())))
+    # The Wiener filter of a half map is the FSC; a fold's map is made of the half's other images.
+    assert references.shape == (2, refinement.FOLDS, BOX, BOX, BOX)
+    for h, f in ((1, 0), (2, 3)):
+        rows = torch.nonzero((half == h) & (fold != f)).squeeze(1)
+        own = solve(accumulate(images, rows, truth[0][rows], truth[1][rows], maps.grid), maps.grid)
+        expected = apply_filter(flatten_solvent(own, maps.particle), maps.inside)
+        torch.testing.assert_close(references[h - 1, f], expected, atol=1e-3 * float(expected.std()), rtol=0)
+        assert float(expected.std()) < float(own.std())
 
 
-def test_a_reference_holds_nothing_of_the_images_searched_against_it(images, store, half, fold, truth, maps):
-    """Other images in fold 1 of half 1 change the references of the other folds, and leave its own alone."""
+def test_a_reference_holds_nothing_of_the_images_searched_against_it(images, store, half, fold, truth, sums):
+    """Other images in fold 1 of half 1 change the sums of that fold and no others."""
     rows = torch.nonzero((half == 1) & (fold == 1)).squeeze(1)
     other = WeightedImages(with_other_images(store, rows), images.noise, images.scale)
-    grid = maps.grid
-    of_half = half == 1
-    sums = [refinement._fold_sums(source, of_half, fold, *truth, grid) for source in (images, other)]
-    left_out = [torch.stack(parts).sum(0) - parts[1] for parts in sums]
-    torch.testing.assert_close(left_out[0], left_out[1], atol=1e-4 * float(left_out[0].abs().max()), rtol=1e-3)
-    kept = [torch.stack(parts).sum(0) - parts[2] for parts in sums]
-    assert float((kept[0] - kept[1])[:, :2].norm() / kept[0][:, :2].norm()) > 0.1
+    changed = refinement.fold_sums(other, half, *truth, BOX / 2)
+    same = [torch.equal(a, b) for a, b in zip(sums.parts, changed.parts, strict=True)]
+    assert same == [i != 1 for i in range(2 * refinement.FOLDS)]
 
 
 def test_an_image_of_noise_prefers_the_pose_it_was_put_at_unless_it_is_left_out(store, truth, half, fold):
     """The bias that folds remove: noise, averaged into a map at some pose, matches the map there better than elsewhere."""
     noisy = WeightedImages(with_other_images(store, torch.arange(store.n)), store.noise, torch.ones(store.n))
-    found = refinement.half_maps(noisy, half, fold, *truth, 12.0, RADIUS_PX)
+    _, found, left_out = made_of(noisy, half, truth, 12.0)
     rows = torch.nonzero((half == 1) & (fold == 0)).squeeze(1)
-    own = torch.stack([found.raw[0], found.references[0, 0]])
+    own = torch.stack([found.raw[0], left_out[0, 0]])
     gains = []
     for volume in own:
         here = score_at(noisy, rows, volume, truth[0][rows], truth[1][rows])
@@ -179,19 +204,19 @@ def test_folds_are_even_and_within_halves(half):
         assert int(counts.max() - counts.min()) <= 1
 
 
-def test_both_halves_together_make_a_better_reference(images, half, fold, truth, maps, data):
-    joint, curve = refinement.joint_references(images, half, fold, *truth, BOX / 2, RADIUS_PX)
+def test_both_halves_together_make_a_better_reference(sums, maps, references, data):
+    joint, curve = refinement.joint_references(sums, maps)
     true_map = torch.from_numpy(read_map(data / "truth" / "volumes" / "state_000.mrc")[0])
     high = slice(8, 14)
-    assert float(fsc(joint[0, 0], true_map)[high].mean()) > float(fsc(maps.references[0, 0], true_map)[high].mean())
+    assert float(fsc(joint[0, 0], true_map)[high].mean()) > float(fsc(references[0, 0], true_map)[high].mean())
     assert bool((curve[1:12] >= maps.inside[1:12] - 1e-5).all())
 
 
-def test_nothing_is_claimed_beyond_the_radius(images, half, fold, truth):
-    maps = refinement.half_maps(images, half, fold, *truth, 9.0, RADIUS_PX)
+def test_nothing_is_claimed_beyond_the_radius(images, half, truth):
+    _, maps, references = made_of(images, half, truth, 9.0)
     assert bool((maps.fsc[9:] == 0).all())
     beyond = shell_index(BOX) > 9
-    assert float(volume_to_coeff(maps.references[0, 0])[beyond].abs().max()) < 1e-4
+    assert float(volume_to_coeff(references[0, 0])[beyond].abs().max()) < 1e-4
 
 
 # searches
@@ -201,9 +226,9 @@ def small_grid(seed=0, radius=9.0):
     return refinement.Grid.draw(radius, BOX, torch.Generator().manual_seed(seed), torch.device("cpu"))
 
 
-def test_a_global_search_finds_the_poses_from_nothing(images, maps, truth):
+def test_a_global_search_finds_the_poses_from_nothing(images, references, truth):
     rows = torch.arange(0, 800, 10)
-    volume = maps.references.mean((0, 1))
+    volume = references.mean((0, 1))
     radius = refinement.search_radius(images, rows, volume, 12.0)
     found = refinement.global_poses(images, rows, volume, 12.0, small_grid(0, radius), None, False, IDENTITY)
     error = geodesic_deg(found.rotation, truth[0][rows])
@@ -216,17 +241,17 @@ def test_a_global_search_finds_the_poses_from_nothing(images, maps, truth):
     assert 0.5 < float(error[right].median() / found.sigma_deg[right].median()) < 1.5
 
 
-def test_a_search_never_loses_a_pose_that_is_better_than_what_it_finds(images, maps, truth):
+def test_a_search_never_loses_a_pose_that_is_better_than_what_it_finds(images, references, truth):
     rows = torch.arange(0, 800, 20)
-    volume = maps.references.mean((0, 1))
+    volume = references.mean((0, 1))
     known = (truth[0][rows], truth[1][rows])
     sparse = refinement.Grid(6.0, 40.0, spiral_rotations(90.0), shift_grid(3.0, 3.0), shift_grid(1.0, 1.0))
     found = refinement.global_poses(images, rows, volume, 12.0, sparse, known, True, IDENTITY)
     assert float((geodesic_deg(found.rotation, truth[0][rows]) < 10).float().mean()) > 0.95
 
 
-def test_the_search_radius_is_where_the_signal_suffices(images, maps):
-    rows, volume = torch.arange(100), maps.references.mean((0, 1))
+def test_the_search_radius_is_where_the_signal_suffices(images, references):
+    rows, volume = torch.arange(100), references.mean((0, 1))
     radii = [refinement.search_radius(images, rows, factor * volume, 14.0) for factor in (0.2, 1.0, 5.0)]
     assert radii[0] == 14.0
     assert radii == sorted(radii, reverse=True)
@@ -244,21 +269,21 @@ def test_grids_cover_and_are_offset(truth):
     assert len(a.near_px) < len(a.wide_px) or BOX < 64
 
 
-def test_a_local_search_polishes(images, maps, truth):
+def test_a_local_search_polishes(images, references, truth):
     rows = torch.arange(0, 800, 10)
     g = torch.Generator().manual_seed(0)
     rotation = axis_angle_to_matrix(0.04 * torch.randn(80, 3, generator=g)) @ truth[0][rows]
     shift_px = truth[1][rows] + 0.4 * torch.randn(80, 2, generator=g)
-    found = refinement.local_poses(images, rows, maps.references.mean((0, 1)), 14.0, rotation, shift_px)
+    found = refinement.local_poses(images, rows, references.mean((0, 1)), 14.0, rotation, shift_px)
     assert (
         float(geodesic_deg(found.rotation, truth[0][rows]).median()) < 2.2 < float(geodesic_deg(rotation, truth[0][rows]).median())
     )
     assert float((found.shift_px - truth[1][rows]).norm(dim=1).median()) < 0.12
 
 
-def test_the_same_images_give_the_same_poses_whatever_the_memory(images, maps, monkeypatch):
+def test_the_same_images_give_the_same_poses_whatever_the_memory(images, references, monkeypatch):
     rows = torch.arange(12)
-    volume = maps.references.mean((0, 1))
+    volume = references.mean((0, 1))
     monkeypatch.setattr(exhaustive, "product_dtype", lambda device: torch.float32)
     grid = small_grid()
     whole = refinement.global_poses(images, rows, volume, 9.0, grid, None, False, IDENTITY)

@@ -75,10 +75,8 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter) -> Non
     run_ = AbinitRun(config, job, reporter, store, state)
     run_.bootstrap()
     run_.refine()
-    run_.join()
-    maps = write_half_maps(
-        job, run_.images, state.half, state.rotation, state.shift_px, run_.particle_radius_px, store.pixel_size_A, reporter
-    )
+    maps = run_.join()
+    write_half_maps(job, maps, store.pixel_size_A)
     poses = (state.joint_rotation, state.joint_shift_px)
     write_consensus(job, run_.images, *poses, maps, run_.particle_radius_px, store.pixel_size_A, config.seed, reporter)
     state.fsc = maps.fsc
@@ -185,31 +183,34 @@ class AbinitRun:
                 self.state.phase = "join"
             self.checkpoint()
 
-    def join(self) -> None:
-        """The last polish of each image, against the map of all others of both halves."""
-        if self.state.phase != "join":
-            return
+    def join(self) -> refinement.HalfMaps:
+        """The last polish of each image, against the map of all others of both halves; the half maps as they were before it."""
         state, store = self.state, self.store
         self.reporter.phase("join", store.n, "polishing poses with both half sets")
-        fold = refinement.folds(state.half)
-        maps, curve = refinement.joint_references(
-            self.images, state.half, fold, state.rotation, state.shift_px, store.box / 2, self.particle_radius_px
-        )
+        sums = refinement.fold_sums(self.images, state.half, state.rotation, state.shift_px, store.box / 2)
+        halves = refinement.half_maps(sums, self.particle_radius_px)
+        if state.phase == "join":
+            self._polish_jointly(*refinement.joint_references(sums, halves))
+            state.phase = "finish"
+            self.checkpoint()
+        return halves
+
+    def _polish_jointly(self, maps: Tensor, curve: Tensor) -> None:
+        state = self.state
         radius = refinement.next_radius(curve, maps[0, 0], state.noise, state.radius)
         state.history[-1]["joint_radius"] = radius
         state.joint_rotation, state.joint_shift_px = state.rotation.clone(), state.shift_px.clone()
         done = 0
-        for rows, h, f in self._folds(fold):
+        for rows, h, f in self._folds():
             found = refinement.local_poses(self.images, rows, maps[h, f], radius, state.rotation[rows], state.shift_px[rows])
             state.joint_rotation[rows], state.joint_shift_px[rows] = found.rotation, found.shift_px
             done += len(rows)
             self.reporter.step(done, particles=len(rows))
             self._poll()
-        state.phase = "finish"
-        self.checkpoint()
 
-    def _folds(self, fold: Tensor) -> Iterator[tuple[Tensor, int, int]]:
+    def _folds(self) -> Iterator[tuple[Tensor, int, int]]:
         """Rows of one fold, a few thousand at a time, with their half (from 0) and fold."""
+        fold = refinement.folds(self.state.half)
         for h, f in itertools.product((0, 1), range(refinement.FOLDS)):
             for rows in torch.nonzero((self.state.half == h + 1) & (fold == f)).squeeze(1).split(ROWS_PER_PROGRESS):
                 yield rows, h, f
@@ -220,17 +221,15 @@ class AbinitRun:
         words = "searching all poses" if whole else "improving poses"
         self.reporter.phase(f"refine {state.iteration + 1}", store.n, f"{words} to {store.box_A / state.radius:.1f} Å")
         before, radius = state.rotation.clone(), state.radius
-        fold = refinement.folds(state.half)
-        self._pass_over_images(fold, whole)
+        self._pass_over_images(whole)
         change_deg = nearest_deg(before, state.rotation, state.operators)
         grid_radius = min(store.box / 2, max(1.5 * radius, 16.0))
-        maps = refinement.half_maps(
-            self.images, state.half, fold, state.rotation, state.shift_px, grid_radius, self.particle_radius_px
-        )
-        state.maps, state.fsc = maps.references, maps.fsc
-        state.radius = refinement.next_radius(maps.inside, maps.references[0, 0], state.noise, radius)
+        sums = refinement.fold_sums(self.images, state.half, state.rotation, state.shift_px, grid_radius)
+        maps = refinement.half_maps(sums, self.particle_radius_px)
+        state.maps, state.fsc = refinement.half_references(sums, maps), maps.fsc
+        state.radius = refinement.next_radius(maps.inside, state.maps[0, 0], state.noise, radius)
         if state.iteration >= 2:
-            self._reestimate(fold)
+            self._reestimate()
         state.history.append(
             {
                 "whole": whole,
@@ -250,7 +249,7 @@ class AbinitRun:
         self.reporter.step(store.n, **{name: last[name] for name in shown})
         self._show(f"refine {state.iteration}", last["resolution_A"])
 
-    def _pass_over_images(self, fold: Tensor, whole: bool) -> None:
+    def _pass_over_images(self, whole: bool) -> None:
         """New poses: of each fold against the map without it."""
         state, store = self.state, self.store
         everyone = torch.arange(store.n, device=store.device)
@@ -261,7 +260,7 @@ class AbinitRun:
             store.device,
         )
         done = 0
-        for rows, h, f in self._folds(fold):
+        for rows, h, f in self._folds():
             sure = state.confidence[rows] > SURE
             self._search(rows[~sure], state.maps[h, f], grid, near=False)
             if whole:
@@ -312,9 +311,9 @@ class AbinitRun:
             for pass_ in history[1:]
         )
 
-    def _reestimate(self, fold: Tensor) -> None:
+    def _reestimate(self) -> None:
         state = self.state
-        label = (state.half - 1) * refinement.FOLDS + fold
+        label = (state.half - 1) * refinement.FOLDS + refinement.folds(state.half)
         poses = (label, state.rotation, state.shift_px)
         references = [Reference.build(volume, state.radius) for volume in state.maps.flatten(0, 1)]
         state.noise = residual_noise(self.store, references, *poses, state.scale, state.noise)

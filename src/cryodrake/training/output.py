@@ -24,30 +24,17 @@ from cryodrake.io.atomic import write_text_atomic
 from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import write_map
 from cryodrake.io.particles import ParticleFile
+from cryodrake.physics.fsc import fsc
 from cryodrake.training.events import AbstractReporter
-from cryodrake.training.refinement import HalfMaps, folds, half_maps
+from cryodrake.training.refinement import HalfMaps
 from cryodrake.training.solvent import flatten_solvent, solvent_mask
 
 
-def write_half_maps(
-    job: JobFolder,
-    images: AbstractImages,
-    half: Tensor,
-    rotation: Tensor,
-    shift_px: Tensor,
-    particle_radius_px: float,
-    pixel_size_A: float,
-    reporter: AbstractReporter,
-) -> HalfMaps:
-    """Full-resolution half maps and their FSC, from poses that were found in each half on its own."""
-    box = images.disc.box
-    reporter.phase("maps", 3, "back-projecting to full resolution")
-    found = half_maps(images, half, folds(half), rotation, shift_px, box / 2, particle_radius_px)
-    reporter.step(1)
+def write_half_maps(job: JobFolder, halves: HalfMaps, pixel_size_A: float) -> None:
+    """Half maps and their FSC, from poses that were found in each half on its own."""
     for i, name in enumerate(("half1_unfil", "half2_unfil")):
-        write_map(job.maps / f"{name}.mrc", found.raw[i].cpu().numpy(), pixel_size_A)
-    _write_fsc(job, found, box * pixel_size_A)
-    return found
+        write_map(job.maps / f"{name}.mrc", halves.raw[i].cpu().numpy(), pixel_size_A)
+    _write_fsc(job, halves, halves.grid.box * pixel_size_A)
 
 
 def write_consensus(
@@ -63,23 +50,22 @@ def write_consensus(
 ) -> None:
     """The map of all images, and a field trained on it; `halves` tell its signal-to-noise ratio."""
     box = images.disc.box
+    reporter.phase("maps", 2, "back-projecting to full resolution")
     sums = accumulate(images, torch.arange(len(rotation), device=rotation.device), rotation, shift_px, halves.grid)
     ssnr = signal_to_noise(halves.sums[0], halves.sums[1], halves.grid, particle_radius_px)
     target = from_sums(sums, halves.grid, particle_radius_px, ssnr)
     write_map(job.maps / "consensus.mrc", target.density[0].cpu().numpy(), pixel_size_A)
-    reporter.step(2)
+    reporter.step(1)
     field = MLPField.for_particle(box, box * pixel_size_A, particle_radius_px, seed=seed).to(rotation.device)
     fit_network(field, target)
     mask = solvent_mask(box, particle_radius_px, rotation.device)
     density = flatten_solvent(field.to_volume()[0].detach(), mask)
     write_map(job.maps / "field.mrc", density.cpu().numpy(), pixel_size_A)
     save_field(job.checkpoints / "field.safetensors", field)
-    reporter.step(3)
+    reporter.step(2)
 
 
 def _write_fsc(job: JobFolder, found: HalfMaps, box_A: float) -> None:
-    from cryodrake.physics.fsc import fsc
-
     bare = fsc(found.raw[0], found.raw[1])
     shells = np.arange(1, len(bare))
     columns = np.stack([shells / box_A, found.fsc[1:].cpu().numpy(), bare[1:].cpu().numpy()], axis=1)

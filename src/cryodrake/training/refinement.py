@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from cryodrake.inference import exhaustive, local
@@ -131,16 +131,16 @@ class HalfMaps:
 
     Attributes:
         raw: unfiltered.
-        references: masked by the particle's shape, filtered by `inside`; of each half f, each without the images of one fold.
         fsc: under the sphere.
         inside: FSC of what is inside the particle's mask, reckoned from `fsc`.
+        particle: that mask.
         sums: sufficient statistics on `grid`.
     """
 
     raw: Float[Tensor, "2 d d d"]
-    references: Float[Tensor, "2 f d d d"]
     fsc: Float[Tensor, " s"]
     inside: Float[Tensor, " s"]
+    particle: Float[Tensor, "d d d"]
     sums: Float[Tensor, "2 v 3"]
     grid: BallGrid
 
@@ -154,62 +154,58 @@ def folds(half: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
     return fold
 
 
-def half_maps(
+@dataclass(frozen=True, eq=False)
+class FoldSums:
+    """Back-projected sums of each fold of each half set, all that maps are made from: 2·FOLDS of them, the first half's first."""
+
+    parts: list[Float[Tensor, "v 3"]]
+    grid: BallGrid
+
+    def of_half(self, h: int) -> Float[Tensor, "v 3"]:
+        """Of half 0 or 1."""
+        first, *others = self.parts[h * FOLDS : (h + 1) * FOLDS]
+        return sum(others, first)
+
+
+def fold_sums(
     images: AbstractImages,
     half: Int64[Tensor, " n"],
-    fold: Int64[Tensor, " n"],
     rotation: Float[Tensor, "n 3 3"],
     shift_px: Float[Tensor, "n 2"],
     radius: float,
-    particle_radius_px: float,
-) -> HalfMaps:
-    """Back-project each half set up to `radius`; compare under a soft sphere; mask and filter each for the next search."""
-    grid = BallGrid(images.disc.box, radius)
-    totals, raw, left_out = [], [], []
-    for h in (1, 2):
-        parts = _fold_sums(images, half == h, fold, rotation, shift_px, grid)
-        total = sum(parts[1:], parts[0])
-        totals.append(total)
-        raw.append(solve(total, grid))
-        left_out += [solve(total - part, grid) for part in parts]
-    unfiltered = torch.stack(raw)
-    curve, inside, particle = _agreement(unfiltered, radius, particle_radius_px)
-    references = torch.stack([apply_filter(flatten_solvent(v, particle), inside) for v in left_out])
-    return HalfMaps(unfiltered, references.unflatten(0, (2, FOLDS)), curve, inside, torch.stack(totals), grid)
+) -> FoldSums:
+    """Back-project each fold of the half sets (1 and 2) up to `radius`, cycles per box."""
+    grid, fold = BallGrid(images.disc.box, radius), folds(half)
+    members = (torch.nonzero((half == h) & (fold == f)).squeeze(1) for h in (1, 2) for f in range(FOLDS))
+    return FoldSums([accumulate(images, rows, rotation[rows], shift_px[rows], grid) for rows in members], grid)
 
 
-def joint_references(
-    images: AbstractImages,
-    half: Int64[Tensor, " n"],
-    fold: Int64[Tensor, " n"],
-    rotation: Float[Tensor, "n 3 3"],
-    shift_px: Float[Tensor, "n 2"],
-    radius: float,
-    particle_radius_px: float,
-) -> tuple[Float[Tensor, "2 f d d d"], Float[Tensor, " s"]]:
+def half_maps(sums: FoldSums, particle_radius_px: float) -> HalfMaps:
+    """The half sets' maps, and what they agree on under a soft sphere of `particle_radius_px`."""
+    totals = torch.stack([sums.of_half(0), sums.of_half(1)])
+    raw = torch.stack([solve(total, sums.grid) for total in totals])
+    return HalfMaps(raw, *_agreement(raw, sums.grid.radius, particle_radius_px), totals, sums.grid)
+
+
+def half_references(sums: FoldSums, halves: HalfMaps) -> Float[Tensor, "2 f d d d"]:
+    """Maps of each half set, each without the images of one fold: masked by the particle's shape, filtered by `halves.inside`."""
+    left_out = [halves.sums[i // FOLDS] - part for i, part in enumerate(sums.parts)]
+    return _references(left_out, halves, halves.inside)
+
+
+def joint_references(sums: FoldSums, halves: HalfMaps) -> tuple[Float[Tensor, "2 f d d d"], Float[Tensor, " s"]]:
     """Maps of both half sets together, each without the images of one fold of one half, and their own FSC: for the last polish.
 
-    They have less than half the noise of `half_maps`'s references; poses found with them no longer make independent half maps.
+    They have less than half the noise of `half_references`; poses found with them no longer make independent half maps.
     """
-    grid = BallGrid(images.disc.box, radius)
-    parts = [part for h in (1, 2) for part in _fold_sums(images, half == h, fold, rotation, shift_px, grid)]
-    first, second = sum(parts[1:FOLDS], parts[0]), sum(parts[FOLDS + 1 :], parts[FOLDS])
-    _, inside, particle = _agreement(torch.stack([solve(first, grid), solve(second, grid)]), radius, particle_radius_px)
-    both = 2 * inside / (1 + inside)
-    maps = [apply_filter(flatten_solvent(solve(first + second - part, grid), particle), both) for part in parts]
-    return torch.stack(maps).unflatten(0, (2, FOLDS)), both
+    both = 2 * halves.inside / (1 + halves.inside)
+    total = halves.sums.sum(0)
+    return _references([total - part for part in sums.parts], halves, both), both
 
 
-def _fold_sums(
-    images: AbstractImages,
-    of_half: Bool[Tensor, " n"],
-    fold: Int64[Tensor, " n"],
-    rotation: Float[Tensor, "n 3 3"],
-    shift_px: Float[Tensor, "n 2"],
-    grid: BallGrid,
-) -> list[Float[Tensor, "v 3"]]:
-    folds_rows = (torch.nonzero(of_half & (fold == f)).squeeze(1) for f in range(FOLDS))
-    return [accumulate(images, rows, rotation[rows], shift_px[rows], grid) for rows in folds_rows]
+def _references(left_out: list[Float[Tensor, "v 3"]], halves: HalfMaps, curve: Float[Tensor, " s"]) -> Float[Tensor, "2 f d d d"]:
+    maps = [apply_filter(flatten_solvent(solve(sums, halves.grid), halves.particle), curve) for sums in left_out]
+    return torch.stack(maps).unflatten(0, (2, FOLDS))
 
 
 def _agreement(
