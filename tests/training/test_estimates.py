@@ -10,7 +10,7 @@ from cryodrake.inference.reference import Reference
 from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import read_particles
 from cryodrake.physics.rotations import random_rotations
-from cryodrake.training.estimates import image_scales, residual_noise
+from cryodrake.training.estimates import image_amplitudes, residual_noise
 
 RADIUS = 14.0
 LEVELS = (0.5, 2.0)
@@ -58,7 +58,7 @@ def test_the_noise_is_what_the_model_leaves(scene):
 
 def test_scales_are_found(scene):
     store, references, poses, scale, spectrum = scene
-    found = image_scales(store, references, *poses, spectrum)
+    found = image_amplitudes(store, references, *poses, spectrum).scale
     assert float(found.mean()) == pytest.approx(1, abs=1e-5)
     true = scale / scale.mean()
     assert float(torch.corrcoef(torch.stack([found, true]))[0, 1]) > 0.95
@@ -69,7 +69,7 @@ def test_a_scale_is_the_most_probable_one(scene):
     """Of s on a fine grid: Σ |Y - s·C·V|²/σ² over the half disc, and a normal prior of deviation 0.2 about 1."""
     store, references, (label, rotation, shift_px), _, spectrum = scene
     noise = 60 * spectrum  # neither the images nor the prior alone decide
-    found = image_scales(store, references, label, rotation, shift_px, noise)
+    found = image_amplitudes(store, references, label, rotation, shift_px, noise).scale
     disc = store.disc
     k = disc.count(RADIUS)
     s = torch.linspace(0.3, 3.0, 5401)
@@ -86,10 +86,21 @@ def test_a_scale_is_the_most_probable_one(scene):
     assert float(torch.tensor(best).std()) > 0.02
 
 
+def test_images_in_wrong_poses_hold_surprisingly_little(scene):
+    store, references, (label, rotation, shift_px), _, spectrum = scene
+    wrong = torch.zeros(store.n, dtype=torch.bool)
+    wrong[::20] = True
+    turned = torch.where(wrong[:, None, None], rotation.flip(0), rotation)
+    surprise = image_amplitudes(store, references, label, turned, shift_px, spectrum).surprise
+    assert float((surprise[wrong] < -2).float().mean()) > 0.95
+    assert float((surprise[~wrong] < -2).float().mean()) < 0.05
+    assert float(surprise[~wrong].std()) == pytest.approx(1, abs=0.25)
+
+
 def test_images_that_say_nothing_have_scale_one(scene):
     """In overwhelming noise the prior decides."""
     store, references, poses, _, spectrum = scene
-    found = image_scales(store, references, *poses, 1e6 * spectrum)
+    found = image_amplitudes(store, references, *poses, 1e6 * spectrum).scale
     torch.testing.assert_close(found, torch.ones_like(found), atol=1e-3, rtol=0)
 
 

@@ -46,12 +46,12 @@ def half(store):
 
 @pytest.fixture(scope="module")
 def fold(half):
-    return refinement.folds(half)
+    return refinement.fold_labels(half) % refinement.FOLDS
 
 
 def made_of(images, half, truth, radius=BOX / 2):
     """Sums, half maps and references from these poses."""
-    sums = refinement.fold_sums(images, half, *truth, radius)
+    sums = refinement.fold_sums(images, refinement.fold_labels(half), *truth, radius)
     maps = refinement.half_maps(sums, RADIUS_PX)
     return sums, maps, refinement.half_references(sums, maps)
 
@@ -172,7 +172,7 @@ def test_a_reference_holds_nothing_of_the_images_searched_against_it(images, sto
     """Other images in fold 1 of half 1 change the sums of that fold and no others."""
     rows = torch.nonzero((half == 1) & (fold == 1)).squeeze(1)
     other = WeightedImages(with_other_images(store, rows), images.noise, images.scale)
-    changed = refinement.fold_sums(other, half, *truth, BOX / 2)
+    changed = refinement.fold_sums(other, refinement.fold_labels(half), *truth, BOX / 2)
     same = [torch.equal(a, b) for a, b in zip(sums.parts, changed.parts, strict=True)]
     assert same == [i != 1 for i in range(2 * refinement.FOLDS)]
 
@@ -198,10 +198,18 @@ def score_at(images, rows, volume, rotation, shift_px):
 
 
 def test_folds_are_even_and_within_halves(half):
-    fold = refinement.folds(half)
+    label = refinement.fold_labels(half)
+    assert torch.equal(label // refinement.FOLDS, half - 1)
     for h in (1, 2):
-        counts = torch.bincount(fold[half == h], minlength=refinement.FOLDS)
+        counts = torch.bincount(label[half == h] % refinement.FOLDS, minlength=refinement.FOLDS)
         assert int(counts.max() - counts.min()) <= 1
+
+
+def test_images_left_out_are_in_no_sum(images, half, truth):
+    label = refinement.fold_labels(half)
+    label[::2] = -1  # all of half 1
+    sums = refinement.fold_sums(images, label, *truth, 8.0)
+    assert [bool((part == 0).all()) for part in sums.parts] == [True] * refinement.FOLDS + [False] * refinement.FOLDS
 
 
 def test_both_halves_together_make_a_better_reference(sums, maps, references, data):

@@ -35,14 +35,14 @@ class SliceOperator:
                 rows.int(), (order // 8).int(), self._weights.flatten()[order], (grid.n_voxels, len(self._index))
             )
 
-    def slices(self, ball: Float[Tensor, "v 2"]) -> Float[Tensor, "q k 2"]:
+    def slices(self, ball: Float[Tensor, "v c"]) -> Float[Tensor, "q k c"]:
         """As `slice_ball`."""
         values = embedding_bag(self._index, ball.contiguous(), per_sample_weights=self._weights, mode="sum")
-        values[:, 1] *= self._sign
-        return values.view(self.n_rotations, self.n_points, 2)
+        values[:, 1::2] *= self._sign[:, None]
+        return values.view(self.n_rotations, self.n_points, -1)
 
-    def backproject(self, values: Float[Tensor, "q k 2"], weights: Float[Tensor, "q k"]) -> Float[Tensor, "v 3"]:
-        """As `backproject`, Friedel mates on the kx = 0 plane included."""
-        rows = torch.cat([values, weights[..., None]], dim=-1).view(-1, 3)
-        rows[:, 1] *= self._sign
+    def backproject(self, values: Float[Tensor, "q k c"], weights: Float[Tensor, "q k"]) -> Float[Tensor, "v c1"]:
+        """As `backproject`, Friedel mates on the kx = 0 plane included; c1 = c + 1, the weights' sums last."""
+        rows = torch.cat([values, weights[..., None]], dim=-1).view(-1, values.shape[-1] + 1)
+        rows[:, 1:-1:2] *= self._sign[:, None]
         return symmetrise(self._adjoint @ rows, self.grid)

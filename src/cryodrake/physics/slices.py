@@ -196,26 +196,30 @@ def slice_with_gradient(
 
 
 def backproject(
-    values: Float[Tensor, "q k 2"],
+    values: Float[Tensor, "q k c"],
     weights: Float[Tensor, "q k"],
     grid: BallGrid,
     rotations: Float[Tensor, "q 3 3"],
     kxy: Float[Tensor, "k 2"],
-) -> Float[Tensor, "v 3"]:
-    """Adjoint of slicing: sums (re, im) of `values`, and `weights`, of each slice point into the voxels around it.
+) -> Float[Tensor, "v c1"]:
+    """Adjoint of slicing: sums (re, im) pairs of `values`, and `weights`, of each slice point into the voxels around it.
 
-    Friedel mates that fall on the kx = 0 plane are not summed here; see `symmetrise`.
+    c1 = c + 1, the weights' sums last. Friedel mates that fall on the kx = 0 plane are not summed here; see `symmetrise`.
     """
     cells = grid.cells(rotations, kxy)
-    flat = values.reshape(-1, 2)
-    rows = torch.stack([flat[:, 0], flat[:, 1] * cells.sign, weights.reshape(-1)])
-    return _scatter(rows, cells, grid.n_voxels)
+    flat = values.reshape(-1, values.shape[-1])
+    columns = [column * cells.sign if i % 2 else column for i, column in enumerate(flat.T)]
+    return _scatter(torch.stack([*columns, weights.reshape(-1)]), cells, grid.n_voxels)
 
 
-def symmetrise(sums: Float[Tensor, "v 3"], grid: BallGrid) -> Float[Tensor, "v 3"]:
-    """Adds the conjugate mates on the plane kx = 0, which the half ball holds twice: at k and at -k."""
-    full = sums.reshape(*grid.shape, 3).clone()
+def symmetrise(sums: Float[Tensor, "v c1"], grid: BallGrid) -> Float[Tensor, "v c1"]:
+    """Adds the conjugate mates on the plane kx = 0, which the half ball holds twice: at k and at -k.
+
+    Columns are (re, im) pairs and, last, the sum of weights.
+    """
+    full = sums.reshape(*grid.shape, -1).clone()
     plane = full[:, :, 0]
-    mate = plane.flip(0, 1) * torch.tensor([1.0, -1.0, 1.0], device=sums.device)
-    full[:, :, 0] = plane + mate
-    return full.reshape(-1, 3)
+    sign = torch.ones(plane.shape[-1], device=sums.device)
+    sign[1:-1:2] = -1
+    full[:, :, 0] = plane + plane.flip(0, 1) * sign
+    return full.reshape(-1, plane.shape[-1])

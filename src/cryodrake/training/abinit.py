@@ -1,9 +1,9 @@
 """Ab initio reconstruction: particles in, poses, maps and a neural field out."""
 
-import itertools
 from collections.abc import Iterator
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
@@ -18,7 +18,7 @@ from cryodrake.physics.fsc import resolution_A
 from cryodrake.training import refinement, starts
 from cryodrake.training.bootstrap import BATCH, SCHEDULE
 from cryodrake.training.config import AbinitConfig, InputOptions
-from cryodrake.training.estimates import image_scales, residual_noise
+from cryodrake.training.estimates import image_amplitudes, residual_noise
 from cryodrake.training.events import AbstractReporter
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.output import shifts_in_A, write_consensus, write_half_maps, write_particles
@@ -27,11 +27,13 @@ from cryodrake.training.symmetry import operators_of
 from cryodrake.training.verdict import judge
 
 MASK_RADIUS = 0.42  # of the box: the particle, while nothing is known
-MOST_ITERATIONS = 14
+FIRST_IMAGES = 5000  # of the first pass; each pass has twice as many as the one before, until all are in
+MOST_ITERATIONS = 14  # with all images
 MOVED_DEG = 15.0
 MOVED_SHARE = 0.02  # of the images that a search of all may find elsewhere, for it to have been the last
 LITTLE = 1.02  # factor of resolution that is no progress
 SURE = 0.9
+SURPRISING = -2.0  # standard deviations: an image that holds so much less of the map than others do is searched again
 SCALE_RADIUS = 20.0  # of the references that images' scales are read from: nearly all of the signal
 BATCH_STEPS = sum(stage.steps for stage in SCHEDULE)
 ROWS_PER_PROGRESS = 2500
@@ -98,6 +100,13 @@ class AbinitRun:
         return WeightedImages(self.store, self.state.noise, self.state.scale)
 
     @property
+    def label(self) -> Int64[Tensor, " n"]:
+        """Fold of each image in use, -1 for the others: a random part, so that first passes, of a map still vague, cost little."""
+        n, generator = self.store.n, torch.Generator().manual_seed(self.config.seed * 1000 + 499)
+        waiting = torch.randperm(n, generator=generator)[self.state.active :].to(self.store.device)
+        return refinement.fold_labels(self.state.half).index_fill_(0, waiting, -1)
+
+    @property
     def particle_radius_px(self) -> float:
         """Of the solvent mask."""
         if self.config.diameter_A is not None:
@@ -117,7 +126,7 @@ class AbinitRun:
         while state.phase == "bootstrap":
             if starts.confirmed(state.starts) or len(state.starts) >= starts.MOST_STARTS:
                 self._choose_start()
-                state.phase = "refine"
+                state.phase, state.active = "refine", min(FIRST_IMAGES, self.store.n)
             else:
                 self._more_starts()
             self.checkpoint()
@@ -187,7 +196,7 @@ class AbinitRun:
         """The last polish of each image, against the map of all others of both halves; the half maps as they were before it."""
         state, store = self.state, self.store
         self.reporter.phase("join", store.n, "polishing poses with both half sets")
-        sums = refinement.fold_sums(self.images, state.half, state.rotation, state.shift_px, store.box / 2)
+        sums = self._sums(store.box / 2)
         halves = refinement.half_maps(sums, self.particle_radius_px)
         if state.phase == "join":
             self._polish_jointly(*refinement.joint_references(sums, halves))
@@ -197,34 +206,69 @@ class AbinitRun:
 
     def _polish_jointly(self, maps: Tensor, curve: Tensor) -> None:
         state = self.state
-        radius = refinement.next_radius(curve, maps[0, 0], state.noise, state.radius)
+        radius = refinement.seen_radius(curve)  # all of it: once, and what it brings stays
         state.history[-1]["joint_radius"] = radius
         state.joint_rotation, state.joint_shift_px = state.rotation.clone(), state.shift_px.clone()
-        done = 0
+        grid, done = self._grid(maps[0, 0], radius), 0
         for rows, h, f in self._folds():
-            found = refinement.local_poses(self.images, rows, maps[h, f], radius, state.rotation[rows], state.shift_px[rows])
-            state.joint_rotation[rows], state.joint_shift_px[rows] = found.rotation, found.shift_px
+            sure = self._sure(rows)
+            self._move_jointly(rows[sure], maps[h, f], radius, None)
+            self._move_jointly(rows[~sure], maps[h, f], radius, grid)
             done += len(rows)
             self.reporter.step(done, particles=len(rows))
             self._poll()
 
+    def _move_jointly(self, rows: Tensor, volume: Tensor, radius: float, grid: refinement.Grid | None) -> None:
+        """The last poses of these images: polished, or the likeliest of all on a grid."""
+        state = self.state
+        if not len(rows):
+            return
+        known = state.rotation[rows], state.shift_px[rows]
+        if grid is None:
+            polished = refinement.local_poses(self.images, rows, volume, radius, *known)
+            state.joint_rotation[rows], state.joint_shift_px[rows] = polished.rotation, polished.shift_px
+        else:
+            found = refinement.global_poses(self.images, rows, volume, radius, grid, known, False, state.operators)
+            state.joint_rotation[rows], state.joint_shift_px[rows] = found.rotation, found.shift_px
+            state.confidence[rows] = found.confidence
+
+    def _sums(self, radius: float) -> refinement.FoldSums:
+        state = self.state
+        return refinement.fold_sums(self.images, self.label, state.rotation, state.shift_px, radius)
+
+    def _sure(self, rows: Tensor) -> Tensor:
+        """Which of these images need no search of all poses: none competes, and the image holds as much of the map as others do."""
+        return (self.state.confidence[rows] > SURE) & (self.state.surprise[rows] > SURPRISING)
+
+    def _grid(self, volume: Tensor, radius: float) -> refinement.Grid:
+        """Of this iteration's searches."""
+        everyone = torch.arange(self.store.n, device=self.store.device)
+        return refinement.Grid.draw(
+            refinement.search_radius(self.images, everyone, volume, radius),
+            self.store.box,
+            torch.Generator().manual_seed(self.config.seed * 1000 + 500 + self.state.iteration),
+            self.store.device,
+        )
+
     def _folds(self) -> Iterator[tuple[Tensor, int, int]]:
         """Rows of one fold, a few thousand at a time, with their half (from 0) and fold."""
-        fold = refinement.folds(self.state.half)
-        for h, f in itertools.product((0, 1), range(refinement.FOLDS)):
-            for rows in torch.nonzero((self.state.half == h + 1) & (fold == f)).squeeze(1).split(ROWS_PER_PROGRESS):
-                yield rows, h, f
+        label = self.label
+        for number in range(2 * refinement.FOLDS):
+            for rows in torch.nonzero(label == number).squeeze(1).split(ROWS_PER_PROGRESS):
+                yield rows, *divmod(number, refinement.FOLDS)
 
     def _iterate(self) -> None:
         state, store = self.state, self.store
         whole = self._search_all_again()
         words = "searching all poses" if whole else "improving poses"
-        self.reporter.phase(f"refine {state.iteration + 1}", store.n, f"{words} to {store.box_A / state.radius:.1f} Å")
+        words += f" to {store.box_A / state.radius:.1f} Å" + (f", {state.active:,} images" if state.active < store.n else "")
+        self.reporter.phase(f"refine {state.iteration + 1}", state.active, words)
         before, radius = state.rotation.clone(), state.radius
         self._pass_over_images(whole)
-        change_deg = nearest_deg(before, state.rotation, state.operators)
+        active = self.label >= 0
+        change_deg = nearest_deg(before[active], state.rotation[active], state.operators)
         grid_radius = min(store.box / 2, max(1.5 * radius, 16.0))
-        sums = refinement.fold_sums(self.images, state.half, state.rotation, state.shift_px, grid_radius)
+        sums = self._sums(grid_radius)
         maps = refinement.half_maps(sums, self.particle_radius_px)
         state.maps, state.fsc = refinement.half_references(sums, maps), maps.fsc
         state.radius = refinement.next_radius(maps.inside, state.maps[0, 0], state.noise, radius)
@@ -233,35 +277,31 @@ class AbinitRun:
         state.history.append(
             {
                 "whole": whole,
+                "images": state.active,
                 "radius": radius,
                 "resolution_A": resolution_A(maps.fsc, 0.143, store.box_A),
                 "mean_pose_change_deg": float(change_deg.mean()),
                 "median_pose_change_deg": float(change_deg.median()),
                 "moved_share": float((change_deg > MOVED_DEG).float().mean()),
-                "sigma_deg": float(state.sigma_deg.median()),
-                "confident_share": float((state.confidence > SURE).float().mean()),
+                "sigma_deg": float(state.sigma_deg[active].median()),
+                "confident_share": float((state.confidence[active] > SURE).float().mean()),
                 "operators": len(state.operators),
             }
         )
         state.iteration += 1
         last = state.history[-1]
         shown = ("resolution_A", "confident_share", "mean_pose_change_deg", "sigma_deg")
-        self.reporter.step(store.n, **{name: last[name] for name in shown})
+        self.reporter.step(state.active, **{name: last[name] for name in shown})
+        state.active = min(2 * state.active, store.n)
         self._show(f"refine {state.iteration}", last["resolution_A"])
 
     def _pass_over_images(self, whole: bool) -> None:
         """New poses: of each fold against the map without it."""
-        state, store = self.state, self.store
-        everyone = torch.arange(store.n, device=store.device)
-        grid = refinement.Grid.draw(
-            refinement.search_radius(self.images, everyone, state.maps[0, 0], state.radius),
-            store.box,
-            torch.Generator().manual_seed(self.config.seed * 1000 + 500 + state.iteration),
-            store.device,
-        )
+        state = self.state
+        grid = self._grid(state.maps[0, 0], state.radius)
         done = 0
         for rows, h, f in self._folds():
-            sure = state.confidence[rows] > SURE
+            sure = self._sure(rows)
             self._search(rows[~sure], state.maps[h, f], grid, near=False)
             if whole:
                 self._search(rows[sure], state.maps[h, f], grid, near=True)
@@ -294,7 +334,11 @@ class AbinitRun:
         """First of all, and when nothing else brings any more: images that are sure may be wrong, because the map was."""
         history = self.state.history
         return not history or (
-            len(history) > 1 and not history[-1]["whole"] and not self._better() and not self._searched_in_vain()
+            len(history) > 1
+            and history[-1]["images"] == self.store.n
+            and not history[-1]["whole"]
+            and not self._better()
+            and not self._searched_in_vain()
         )
 
     def _better(self) -> bool:
@@ -313,17 +357,19 @@ class AbinitRun:
 
     def _reestimate(self) -> None:
         state = self.state
-        label = (state.half - 1) * refinement.FOLDS + refinement.folds(state.half)
-        poses = (label, state.rotation, state.shift_px)
+        poses = (self.label, state.rotation, state.shift_px)
         references = [Reference.build(volume, state.radius) for volume in state.maps.flatten(0, 1)]
         state.noise = residual_noise(self.store, references, *poses, state.scale, state.noise)
         references = [Reference.build(volume, min(state.radius, SCALE_RADIUS)) for volume in state.maps.flatten(0, 1)]
-        state.scale = image_scales(self.store, references, *poses, state.noise)
+        amplitudes = image_amplitudes(self.store, references, *poses, state.noise)
+        state.scale, state.surprise = amplitudes.scale, amplitudes.surprise
 
     def _settled(self) -> bool:
         """Whether poses and resolution stand still after the last global pass, or the limit is reached."""
-        history = self.state.history
+        history = [pass_ for pass_ in self.state.history if pass_["images"] == self.store.n]
         if len(history) >= MOST_ITERATIONS:
             return True
+        if not history:
+            return False
         still = history[-1]["median_pose_change_deg"] < STILL_DEG * history[-1]["sigma_deg"]
         return len(history) > 1 and still and not self._better() and self._searched_in_vain()

@@ -11,7 +11,7 @@ from cryodrake.training.config import BackprojectConfig
 from cryodrake.training.events import AbstractReporter
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.output import write_consensus, write_half_maps, write_particles
-from cryodrake.training.refinement import fold_sums, half_maps
+from cryodrake.training.refinement import fold_labels, fold_sums, half_maps
 
 
 def run(config: BackprojectConfig, job: JobFolder, reporter: AbstractReporter) -> None:
@@ -31,7 +31,7 @@ def run(config: BackprojectConfig, job: JobFolder, reporter: AbstractReporter) -
     images = WeightedImages(store, store.noise, torch.ones(store.n, device=device))
     radius_px = config.diameter_A / 2 / store.pixel_size_A if config.diameter_A else MASK_RADIUS * store.box
     reporter.phase("halves", 1, "back-projecting the half sets")
-    found = half_maps(fold_sums(images, half, rotation, shift_px, store.box / 2), radius_px)
+    found = half_maps(fold_sums(images, fold_labels(half), rotation, shift_px, store.box / 2), radius_px)
     write_half_maps(job, found, store.pixel_size_A)
     write_consensus(job, images, rotation, shift_px, found, radius_px, store.pixel_size_A, config.seed, reporter)
     confidence = torch.ones(store.n, device=device)

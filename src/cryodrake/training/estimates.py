@@ -1,6 +1,7 @@
 """Noise spectra and image scales, estimated anew from the residuals against the current maps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,6 +14,7 @@ from cryodrake.inference.reference import Reference
 IMAGES_PER_GROUP = 1000
 IMAGES_PER_BLOCK = 64
 SCALE_DEVIATION = 0.2  # prior standard deviation of an image's scale about 1
+MAD = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
 
 
 def residual_noise(
@@ -26,19 +28,21 @@ def residual_noise(
 ) -> Float[Tensor, "g s"]:
     """Mean |Y - s·C·V|² per shell and optics group, over up to 1000 images of each; shells beyond the references keep |Y|².
 
-    V is references[label] of the image.
+    V is references[label] of the image; images whose label is -1 are left out.
 
     Divided by the window's power, because windowed images have that much less noise than the part that the particle covers.
     """
     disc = store.disc
     noise = before.clone()
     for g in range(len(before)):
-        members = torch.nonzero(store.group == g).squeeze(1)
+        members = torch.nonzero((store.group == g) & (label >= 0)).squeeze(1)
         rows = members[:: max(1, len(members) // IMAGES_PER_GROUP)]
+        if not len(rows):
+            continue
         power = torch.zeros(disc.n_points, device=rows.device)
-        for block in rows.split(IMAGES_PER_BLOCK):
+        for reference, block in _blocks(references, label, rows):
             image = store.images(block)
-            predicted = _predict(store, references, label, rotation, shift_px, block) * scale[block][:, None]
+            predicted = _predict(store, reference, rotation[block], shift_px[block], block) * scale[block][:, None]
             image[:, : predicted.shape[1]] -= predicted
             power += image.abs().square().sum(0)
         spectrum = disc.shell_mean(power / len(rows)) / store.window_power
@@ -48,38 +52,59 @@ def residual_noise(
     return noise
 
 
-def image_scales(
+@dataclass(frozen=True, eq=False)
+class Amplitudes:
+    """Of n images against their references.
+
+    Attributes:
+        scale: posterior mean of each image's scale under a normal prior about 1; the mean over images is 1.
+        surprise: how many standard deviations of all images an image's least-squares amplitude lies from what is usual. In a
+            wrong pose, however likely it seems among others, an image holds less of the map: far below zero.
+    """
+
+    scale: Float[Tensor, " n"]
+    surprise: Float[Tensor, " n"]
+
+
+def image_amplitudes(
     store: CoefficientStore,
     references: Sequence[Reference],
     label: Int64[Tensor, " n"],
     rotation: Float[Tensor, "n 3 3"],
     shift_px: Float[Tensor, "n 2"],
     noise: Float[Tensor, "g s"],
-) -> Float[Tensor, " n"]:
-    """Posterior mean of each image's scale under a normal prior about 1; the mean over images is 1."""
+) -> Amplitudes:
+    """How much of references[label] each image holds, at its pose; images whose label is -1 are as they would be without data."""
     disc = store.disc
-    parts = []
-    for block in torch.arange(store.n, device=rotation.device).split(IMAGES_PER_BLOCK):
-        predicted = _predict(store, references, label, rotation, shift_px, block)
+    cross, power = torch.zeros_like(shift_px).unbind(1)
+    for reference, block in _blocks(references, label, torch.arange(store.n, device=rotation.device)):
+        predicted = _predict(store, reference, rotation[block], shift_px[block], block)
         k = predicted.shape[1]
         inverse = 1 / noise[store.group[block]][:, disc.shell[:k]]
-        cross = ((store.images(block, k) * predicted.conj()).real * inverse).sum(1)
-        power = (predicted.abs().square() * inverse).sum(1)
-        precision = 0.5 / SCALE_DEVIATION**2  # log prior is -precision (s - 1)², log likelihood power·s² - 2·cross·s, negated
-        parts.append((cross + precision) / (power + precision))
-    scale = torch.cat(parts).clamp(0.3, 3.0)
-    return scale / scale.mean()
+        cross[block] = ((store.images(block, k) * predicted.conj()).real * inverse).sum(1)
+        power[block] = (predicted.abs().square() * inverse).sum(1)
+    precision = 0.5 / SCALE_DEVIATION**2  # log prior is -precision (s - 1)², log likelihood power·s² - 2·cross·s, negated
+    scale = ((cross + precision) / (power + precision)).clamp(0.3, 3.0)
+    # The amplitude cross/power has variance 1/(2 power) from noise alone: this has the same for all images.
+    off = (cross - power * (cross.sum() / power.sum())) / power.clamp(min=1e-12).sqrt()
+    known = label >= 0
+    off = torch.where(known, off - off[known].median(), 0)
+    return Amplitudes(scale / scale[known].mean(), off / (MAD * off[known].abs().median()).clamp(min=1e-12))
 
 
-def _predict(
-    store: CoefficientStore, references: Sequence[Reference], label: Tensor, rotation: Tensor, shift_px: Tensor, block: Tensor
-) -> Tensor:
-    """C·V at the particle's place (not centred), each image from the reference that its label counts."""
-    disc = store.disc
-    k = disc.count(references[0].grid.radius)
-    kxy = disc.kxy[:k]
-    slices = torch.empty(len(block), k, 2, device=kxy.device)
+def _blocks(
+    references: Sequence[Reference], label: Int64[Tensor, " n"], rows: Int64[Tensor, " b"]
+) -> Iterator[tuple[Reference, Int64[Tensor, " b2"]]]:
+    """The rows, a few at a time, with their reference."""
     for number, reference in enumerate(references):
-        members = label[block] == number
-        slices[members] = reference.slices(rotation[block[members]], kxy)
-    return torch.view_as_complex(slices) * store.ctf(block, k) * shift_phases(-shift_px[block], kxy, disc.box)
+        for block in rows[label[rows] == number].split(IMAGES_PER_BLOCK):
+            if len(block):
+                yield reference, block
+
+
+def _predict(store: CoefficientStore, reference: Reference, rotation: Tensor, shift_px: Tensor, block: Tensor) -> Tensor:
+    """C·V at the particle's place (not centred)."""
+    k = store.disc.count(reference.grid.radius)
+    kxy = store.disc.kxy[:k]
+    slices = torch.view_as_complex(reference.slices(rotation, kxy))
+    return slices * store.ctf(block, k) * shift_phases(-shift_px, kxy, store.disc.box)

@@ -145,13 +145,13 @@ class HalfMaps:
     grid: BallGrid
 
 
-def folds(half: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
-    """0 to FOLDS - 1 in turn among the images of each half."""
-    fold = torch.zeros_like(half)
+def fold_labels(half: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+    """Half set (from 0) × FOLDS + fold: the images of each half are dealt to its folds in turn."""
+    label = (half - 1) * FOLDS
     for h in (1, 2):
         members = half == h
-        fold[members] = torch.arange(int(members.sum()), device=half.device) % FOLDS
-    return fold
+        label[members] += torch.arange(int(members.sum()), device=half.device) % FOLDS
+    return label
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,14 +169,14 @@ class FoldSums:
 
 def fold_sums(
     images: AbstractImages,
-    half: Int64[Tensor, " n"],
+    label: Int64[Tensor, " n"],
     rotation: Float[Tensor, "n 3 3"],
     shift_px: Float[Tensor, "n 2"],
     radius: float,
 ) -> FoldSums:
-    """Back-project each fold of the half sets (1 and 2) up to `radius`, cycles per box."""
-    grid, fold = BallGrid(images.disc.box, radius), folds(half)
-    members = (torch.nonzero((half == h) & (fold == f)).squeeze(1) for h in (1, 2) for f in range(FOLDS))
+    """Back-project each fold up to `radius`, cycles per box; `fold_labels`, or -1 for images that are left out."""
+    grid = BallGrid(images.disc.box, radius)
+    members = (torch.nonzero(label == number).squeeze(1) for number in range(2 * FOLDS))
     return FoldSums([accumulate(images, rows, rotation[rows], shift_px[rows], grid) for rows in members], grid)
 
 
@@ -219,8 +219,13 @@ def _agreement(
     return curve, fsc_of_part(curve, float(particle.sum() / sphere.sum())), particle
 
 
+def seen_radius(curve: Float[Tensor, " s"]) -> float:
+    """Radius up to which the half maps say anything: where their FSC falls below 0.3."""
+    return min(crossing_shell(curve, 0.3) + 1.0, float(len(curve) - 1))
+
+
 def next_radius(curve: Float[Tensor, " s"], reference: Float[Tensor, "d d d"], noise: Float[Tensor, "g s"], radius: float) -> float:
-    """Radius of the next search: where the FSC falls below 0.3, at most GREATEST_STEP times as far as now.
+    """Radius of the next search: `seen_radius`, at most GREATEST_STEP times as far as now.
 
     And not beyond INFORMATIVE: a turn by ω moves the point k by |k|ω, so a shell tells about orientations in proportion to
     |k|²·(signal/noise)·(points). Shells that add little to the sum cost as much as the others.
@@ -234,5 +239,4 @@ def next_radius(curve: Float[Tensor, " s"], reference: Float[Tensor, "d d d"], n
     k = torch.arange(box // 2 + 1, device=power.device, dtype=torch.float32)
     information = (k**3 * mean_power / noise.mean(0)).cumsum(0)
     enough = int((information < INFORMATIVE * information[-1]).sum()) + 1.0
-    seen = crossing_shell(curve, 0.3) + 1.0
-    return float(max(min(seen, radius * GREATEST_STEP, box / 2, enough), 8.0))
+    return float(max(min(seen_radius(curve), radius * GREATEST_STEP, enough), 8.0))

@@ -18,13 +18,13 @@ class RunState:
 
     Attributes:
         phase: what comes next: "bootstrap", "refine", "join" or "finish".
-        iteration: refinement iterations done.
+        iteration: refinement iterations done; active: number of images in use, all of them before it ends.
         radius: Fourier radius of the next search, cycles per box.
         rotation, shift_px: current poses; half: 1 or 2.
         joint_rotation, joint_shift_px: poses from the map of both halves, after the phase "join".
         confidence: probability that the pose's basin is the right one; sigma_deg: standard deviation of the rotation in it.
         rival: how each image's closest competitor lies, NaN where there is none; operators: the symmetry found from them.
-        noise, scale: see `WeightedImages`.
+        noise, scale: see `WeightedImages`; surprise: see `estimates.Amplitudes`.
         maps: (2 f d d d) references of the half sets' folds, filtered and masked; before the halves part, the same map throughout.
         fsc: (s,) between the half maps.
         start_maps: the starts' maps in their reduced box; starts: one entry per start; history: one entry per refinement iteration.
@@ -41,11 +41,13 @@ class RunState:
     operators: Float[Tensor, "o 3 3"]
     noise: Float[Tensor, "g s"]
     scale: Float[Tensor, " n"]
+    surprise: Float[Tensor, " n"]
     maps: Float[Tensor, "2 f d d d"]
     fsc: Float[Tensor, " s"]
     start_maps: Float[Tensor, "m d2 d2 d2"]
     phase: str = "bootstrap"
     iteration: int = 0
+    active: int = 0
     radius: float = 0.0
     starts: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -66,6 +68,7 @@ class RunState:
             operators=torch.eye(3, device=device)[None],
             noise=noise,
             scale=torch.ones(n, device=device),
+            surprise=torch.zeros(n, device=device),
             maps=torch.zeros(2, 0, box, box, box, device=device),
             fsc=torch.zeros(box // 2 + 1, device=device),
             start_maps=torch.zeros(0, 0, 0, 0, device=device),
