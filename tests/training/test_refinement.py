@@ -323,3 +323,10 @@ def test_the_radius_follows_the_fsc():
     coloured[:, 12:] = 1e6
     assert refinement.next_radius(torch.ones(33), informative, coloured, 30.0) < 14
     assert math.isfinite(refinement.next_radius(torch.ones(33), torch.zeros(64, 64, 64), noise, 12.0))
+
+
+def test_few_images_are_searched_more_finely_at_a_bounded_cost():
+    assert refinement.thoroughness(1.0) == refinement.thoroughness(0.1) == 1.0
+    shares = torch.logspace(-3, 0, 20).tolist()
+    assert all(share * refinement.thoroughness(share) ** 5 <= max(share, refinement.FEW) * 1.0001 for share in shares)
+    assert refinement.thoroughness(0.0) == refinement.THOROUGH

@@ -209,7 +209,7 @@ class AbinitRun:
         radius = refinement.seen_radius(curve)  # all of it: once, and what it brings stays
         state.history[-1]["joint_radius"] = radius
         state.joint_rotation, state.joint_shift_px = state.rotation.clone(), state.shift_px.clone()
-        grid, done = self._grid(maps[0, 0], radius), 0
+        grid, done = self._grid(maps[0, 0], radius, self._doubtful_share()), 0
         for rows, h, f in self._folds():
             sure = self._sure(rows)
             self._move_jointly(rows[sure], maps[h, f], radius, None)
@@ -240,15 +240,20 @@ class AbinitRun:
         """Which of these images need no search of all poses: none competes, and the image holds as much of the map as others do."""
         return (self.state.confidence[rows] > SURE) & (self.state.surprise[rows] > SURPRISING)
 
-    def _grid(self, volume: Tensor, radius: float) -> refinement.Grid:
-        """Of this iteration's searches."""
+    def _grid(self, volume: Tensor, radius: float, share: float) -> refinement.Grid:
+        """Of this iteration's searches, finer where only a small share of the images is searched: they are the difficult ones."""
         everyone = torch.arange(self.store.n, device=self.store.device)
+        coarse = refinement.search_radius(self.images, everyone, volume, radius)
         return refinement.Grid.draw(
-            refinement.search_radius(self.images, everyone, volume, radius),
+            min(radius, coarse * refinement.thoroughness(share)),
             self.store.box,
             torch.Generator().manual_seed(self.config.seed * 1000 + 500 + self.state.iteration),
             self.store.device,
         )
+
+    def _doubtful_share(self) -> float:
+        everyone = torch.nonzero(self.label >= 0).squeeze(1)
+        return float((~self._sure(everyone)).float().mean())
 
     def _folds(self) -> Iterator[tuple[Tensor, int, int]]:
         """Rows of one fold, a few thousand at a time, with their half (from 0) and fold."""
@@ -298,7 +303,7 @@ class AbinitRun:
     def _pass_over_images(self, whole: bool) -> None:
         """New poses: of each fold against the map without it."""
         state = self.state
-        grid = self._grid(state.maps[0, 0], state.radius)
+        grid = self._grid(state.maps[0, 0], state.radius, 1.0 if whole else self._doubtful_share())
         done = 0
         for rows, h, f in self._folds():
             sure = self._sure(rows)

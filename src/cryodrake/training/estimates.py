@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
@@ -83,11 +83,15 @@ def image_amplitudes(
         inverse = 1 / noise[store.group[block]][:, disc.shell[:k]]
         cross[block] = ((store.images(block, k) * predicted.conj()).real * inverse).sum(1)
         power[block] = (predicted.abs().square() * inverse).sum(1)
+    return amplitudes_of(cross, power, label >= 0)
+
+
+def amplitudes_of(cross: Float[Tensor, " n"], power: Float[Tensor, " n"], known: Bool[Tensor, " n"]) -> Amplitudes:
+    """From Re⟨CV, Y/σ²⟩ and ⟨CV, CV/σ²⟩ of each image; images that are not `known` have zeros there."""
     precision = 0.5 / SCALE_DEVIATION**2  # log prior is -precision (s - 1)², log likelihood power·s² - 2·cross·s, negated
     scale = ((cross + precision) / (power + precision)).clamp(0.3, 3.0)
     # The amplitude cross/power has variance 1/(2 power) from noise alone: this has the same for all images.
     off = (cross - power * (cross.sum() / power.sum())) / power.clamp(min=1e-12).sqrt()
-    known = label >= 0
     off = torch.where(known, off - off[known].median(), 0)
     return Amplitudes(scale / scale[known].mean(), off / (MAD * off[known].abs().median()).clamp(min=1e-12))
 

@@ -30,6 +30,7 @@ from cryodrake.training.solvent import apply_filter, flatten_solvent, fsc_of_par
 FOLDS = 4
 COARSEST_RADIUS = (9.0, 14.0)  # least and most of the exhaustive pass: its cost grows with the fifth power
 ENOUGH = 75.0  # log likelihood of an image's signal that tells basins apart
+FEW, THOROUGH = 0.1, 1.4  # a share of the images small enough for a finer search, and how much finer at most
 COARSEST_DEG = 15.0
 STEP_AT_EDGE = 2.4  # cycles per box between neighbouring views at the search's radius
 SHIFT_EXTENT = 0.1  # of the box: the largest shift that is searched
@@ -56,6 +57,14 @@ def search_radius(images: AbstractImages, rows: Int64[Tensor, " n"], volume: Flo
     signal = (images.matched(some, len(kxy))[1].mean(0) * power).cumsum(0)
     enough = int((signal < ENOUGH).sum())
     return highest if enough >= len(kxy) else max(float(kxy[enough].norm().ceil()), min(highest, COARSEST_RADIUS[0]))
+
+
+def thoroughness(share: float) -> float:
+    """Factor on the search radius when a share of the images is searched: up to a tenth of the cost of searching all of them.
+
+    Cost goes with the fifth power of the radius: rotations with the third, points with the second.
+    """
+    return min(max((FEW / max(share, 1e-9)) ** 0.2, 1.0), THOROUGH)
 
 
 @dataclass(frozen=True, eq=False)

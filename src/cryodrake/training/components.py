@@ -1,0 +1,105 @@
+"""The components of V(k; z) at full resolution, from images whose poses and states are inferred; also without one fold's images.
+
+The expected log likelihood is quadratic in the components, so one Newton step with the Hessian D ⊗ M (see `training.subspace`) leads
+from anywhere nearly to its maximum: over all images, over a half set, or over all images but a fold's, whichever gradients are summed.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from cryodrake.inference.likelihood import shift_phases
+from cryodrake.inference.source import AbstractImages
+from cryodrake.inference.states import States, component_columns, expected_residual
+from cryodrake.physics.fsc import fsc
+from cryodrake.physics.slices import BallGrid, backproject, raster, slice_ball, symmetrise
+from cryodrake.training.refinement import FOLDS
+from cryodrake.training.solvent import apply_filter, flatten_solvent
+from cryodrake.training.subspace import preconditioned
+
+POINTS_PER_BLOCK = 1 << 18
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ComponentStep:
+    """Newton steps from `start`.
+
+    Attributes:
+        start: (r d d d).
+        sums: gradient (columns in pairs) and denominator (last) of each half set.
+        moment: mean E[a aᵀ].
+    """
+
+    start: Float[Tensor, "r d d d"]
+    sums: Float[Tensor, "2 v c"]
+    moment: Float[Tensor, "r r"]
+    grid: BallGrid
+
+    def volumes(self) -> Float[Tensor, "r d d d"]:
+        """From all images."""
+        return self.start + preconditioned(self.sums.sum(0), self.moment, self.grid)
+
+    def without(self, fold: Float[Tensor, "v c"]) -> Float[Tensor, "r d d d"]:
+        """From all images but those that these sums are of."""
+        return self.start + preconditioned(self.sums.sum(0) - fold, self.moment, self.grid)
+
+    def agreement(self, mask: Float[Tensor, "d d d"]) -> Float[Tensor, "r s"]:
+        """FSC that each component of all images has with the truth's, reckoned from the half sets' under the mask: 2F/(1+F)."""
+        halves = [self.start + preconditioned(sums, self.moment, self.grid) for sums in self.sums]
+        curves = torch.stack([fsc(*(flatten_solvent(v, mask) for v in pair)) for pair in zip(*halves, strict=True)]).clamp(min=0)
+        curves[:, int(self.grid.radius) + 1 :] = 0
+        curves[:, 0] = curves[:, 1]
+        return 2 * curves / (1 + curves)
+
+
+def component_sums(
+    images: AbstractImages,
+    rows: Int64[Tensor, " n"],
+    rotation: Float[Tensor, "n 3 3"],
+    shift_px: Float[Tensor, "n 2"],
+    states: States,
+    ball: Float[Tensor, "v r2"],
+    grid: BallGrid,
+) -> Float[Tensor, "v c"]:
+    """Gradient of the expected log likelihood at the components `ball`, and its denominator, of these images."""
+    kxy = images.disc.kxy[: images.disc.count(grid.radius)]
+    sums = ball.new_zeros(grid.n_voxels, ball.shape[1] + 1)
+    step = max(1, POINTS_PER_BLOCK // len(kxy))
+    for i in range(0, len(rows), step):
+        block = slice(i, i + step)
+        matched, weight = images.matched(rows[block], len(kxy))
+        centred = matched * shift_phases(shift_px[block], kxy, images.disc.box)
+        columns = component_columns(slice_ball(ball, grid, rotation[block], kxy))
+        values = expected_residual(states[block], centred, weight, columns)
+        sums += backproject(values, weight, grid, rotation[block], kxy)
+    return symmetrise(sums, grid)
+
+
+def component_step(
+    images: AbstractImages,
+    label: Int64[Tensor, " n"],
+    rotation: Float[Tensor, "n 3 3"],
+    shift_px: Float[Tensor, "n 2"],
+    states: States,
+    start: Float[Tensor, "r d d d"],
+    radius: float,
+) -> ComponentStep:
+    """The step from `start` up to `radius`; label as in `refinement.fold_labels`."""
+    grid = BallGrid(start.shape[-1], radius)
+    ball = raster(start, grid)
+    halves = []
+    for h in (0, 1):
+        rows = torch.nonzero(label // FOLDS == h).squeeze(1)
+        halves.append(component_sums(images, rows, rotation[rows], shift_px[rows], states[rows], ball, grid))
+    return ComponentStep(start, torch.stack(halves), states.moments.mean(0), grid)
+
+
+def as_references(
+    volumes: Float[Tensor, "r d d d"], curves: Float[Tensor, "r s"], mask: Float[Tensor, "d d d"]
+) -> Float[Tensor, "r d d d"]:
+    """Masked by the particle's shape and filtered by what is known of each."""
+    return torch.stack([apply_filter(flatten_solvent(v, mask), curve) for v, curve in zip(volumes, curves, strict=True)])
