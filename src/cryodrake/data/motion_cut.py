@@ -13,6 +13,7 @@ from cryodrake.data.body_atoms import AtomBody
 from cryodrake.errors import InputError
 
 _NEAR_SHARE = 0.05  # of the mass: what counts as close to the plane
+_SAME_A = 1e-3
 _CONTACT_A = 8.0  # atoms of two parts that are this near touch
 
 
@@ -59,10 +60,13 @@ def cut_by_plane(body: AbstractBody, share: float) -> Cut:
         normal, along_A = -normal, -along_A
     order = np.argsort(along_A)
     below = np.cumsum(mass.weights[order]) / mass.weights.sum()
-    at_A = float(along_A[order][below >= 1 - share][0])
-    nearest = np.argsort(np.abs(along_A - at_A))
-    n_near = 1 + int(np.searchsorted(np.cumsum(mass.weights[nearest]), _NEAR_SHARE * mass.weights.sum()))
-    near = Mass(mass.points_A[nearest[:n_near]], mass.weights[nearest[:n_near]])
+    # Half-way between the last point of the rest and the first of the part.
+    last = min(int((below < 1 - share).sum()), len(order) - 2)
+    at_A = float(along_A[order[last : last + 2]].mean())
+    away_A = np.abs(along_A - at_A)
+    nearest = np.argsort(away_A)
+    is_nearer = np.cumsum(mass.weights[nearest]) < _NEAR_SHARE * mass.weights.sum()
+    near = mass.only(away_A <= away_A[nearest[is_nearer.sum()]] + _SAME_A)  # whole layers of voxels
     joint_A = near.centre_A()
     joint_A = joint_A - ((joint_A - centre_A) @ normal - at_A) * normal
     is_moving = along_A > at_A
