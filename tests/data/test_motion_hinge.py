@@ -80,6 +80,14 @@ def test_chains_that_are_not_there_or_all_of_them_are_refused(dumbbell):
         assert error.value.where == "--moving"
 
 
+def test_what_cannot_be_cut_is_refused(dumbbell):
+    is_first = np.arange(len(dumbbell)) == 0
+    with pytest.raises(InputError, match="nothing is left on one side"):
+        cut_by_plane(dumbbell.only(is_first), 0.35)
+    with pytest.raises(InputError, match="no density above zero"):
+        cut_by_plane(MapBody(-as_map(dumbbell).volume.clip(0.0), 2.5), 0.35)
+
+
 def test_a_map_turns_as_the_atoms_it_is_made_of_and_keeps_its_mass(dumbbell):
     cut, volume = cut_by_chains(dumbbell, ["B"]), as_map(dumbbell)
     part = volume.beyond(np.array([1.0, 0, 0]), 26.0)

@@ -57,7 +57,11 @@ class AbstractBody(ABC):
 
     @abstractmethod
     def mass(self) -> Mass:
-        """Where it is."""
+        """Where it is.
+
+        Raises:
+            InputError: it is empty.
+        """
 
     @abstractmethod
     def centre_A(self) -> Float[np.ndarray, " 3"]:

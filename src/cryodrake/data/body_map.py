@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cryodrake.data.body import AbstractBody, Grid, Mass
 from cryodrake.data.density import centre_of_mass_px, resample
+from cryodrake.errors import InputError
 from cryodrake.io.mrc import read_map
 from cryodrake.physics.fourier import centred_resize
 
@@ -43,6 +44,8 @@ class MapBody(AbstractBody):
         return cls(*read_map(path))
 
     def mass(self) -> Mass:
+        if not self.volume.max() > 0:
+            raise InputError("the map has no density above zero", where="--structures", expected="particles that are positive")
         at = np.argwhere(self.volume > _SOLVENT * self.volume.max())
         points_A = (at[:, ::-1] - self.volume.shape[0] // 2) * self.pixel_size_A
         return Mass(points_A, self.volume[tuple(at.T)].astype(float))

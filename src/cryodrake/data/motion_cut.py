@@ -61,7 +61,7 @@ def cut_by_plane(body: AbstractBody, share: float) -> Cut:
     order = np.argsort(along_A)
     below = np.cumsum(mass.weights[order]) / mass.weights.sum()
     # Half-way between the last point of the rest and the first of the part.
-    last = min(int((below < 1 - share).sum()), len(order) - 2)
+    last = max(min(int((below < 1 - share).sum()), len(order) - 2), 0)
     at_A = float(along_A[order[last : last + 2]].mean())
     away_A = np.abs(along_A - at_A)
     nearest = np.argsort(away_A)

@@ -151,7 +151,7 @@ class SimulateConfig:
             _refuse("states", self.states, "2 or more")
         if not 0.01 <= self.moving_share <= 0.99:
             _refuse("moving_share", self.moving_share, "a fraction, 0.01 to 0.99")
-        if self.moving and self.moving_share != 0.35:
+        if self.moving and self.moving_share != SimulateConfig.moving_share:
             _refuse("moving_share", self.moving_share, "either --moving or --moving-share")
         if not (math.isfinite(self.from_deg) and math.isfinite(self.to_deg) and self.from_deg != self.to_deg):
             _refuse("to_deg", self.to_deg, "two different angles --from-deg and --to-deg")
