@@ -2,7 +2,9 @@
 
     python benchmarks/datasets.py R1 R2 spike          python benchmarks/datasets.py all --out ../data
 
-Every set: 64 px, 5000 images, shifts ±5 px, defocus 1 to 2.5 µm, white noise. True map: truth/volumes/state_000.mrc.
+Every set: 64 px, 5000 images where nothing else is said, shifts ±5 px, defocus 1 to 2.5 µm, white noise. True maps:
+truth/volumes/state_000.mrc …; of the heterogeneous sets truth/states.csv says what each state is, and truth/moving.mrc
+is the mask of where they differ. Their homogeneous control H4 is R1.
 """
 
 from dataclasses import replace
@@ -19,16 +21,40 @@ _RIBOSOME, _SPIKE, _BETAGAL = (
     "models/6vxx_spike_closed.pdb.gz",
     "maps/betagal_D2_100px_3.54A.mrc",
 )
+_OPEN_SPIKE, _80S, _POLYMERASE = "models/6vyb_spike_open.cif.gz", "models/4v6x_human80S.cif.gz", "models/1wcm_PolII.pdb.gz"
 
-# name: (structure in shared/data or None for the built-in complex, symmetry for `evaluate`, options)
-SETS: dict[str, tuple[str | None, str, dict[str, Any]]] = {
-    "R1": (_RIBOSOME, "C1", {"snr": 0.1}),
-    "R2": (_RIBOSOME, "C1", {"snr": 0.03, "seed": 1}),
-    "spike": (_SPIKE, "C3", {"snr": 0.1, "seed": 2}),
-    "betagal": (_BETAGAL, "D2", {"snr": 0.1, "seed": 3}),
-    "preferred": (_RIBOSOME, "C1", {"snr": 0.1, "orientations": "preferred", "preferred_share": 0.9, "seed": 4}),
-    "procedural": (None, "C1", {"snr": 0.1, "seed": 5}),
+# States of 4V6X and their shares. Chains: A eEF2, KA the tRNA of the E site, B-Z and AA-JA the small subunit, JC VA AC the
+# 5S RNA with L5 and L11.
+_ASSEMBLY = {
+    "full=*": 5,
+    "no eEF2=-A": 4,
+    "vacant=-A,KA": 3,
+    "large subunit=-A,KA,[B-Z],[A-J]A": 3,
+    "large subunit without 5S=-A,KA,[B-Z],[A-J]A,JC,VA,AC": 2,
+    "small subunit=[B-Z],[A-J]A": 1,
 }
+_COMPOSITION = {"motion": "composition", "subsets": tuple(_ASSEMBLY), "shares": tuple(map(float, _ASSEMBLY.values()))}
+
+# name: (structures in shared/data, none for the built-in complex; symmetry for `evaluate`; options)
+Sets = dict[str, tuple[tuple[str, ...], str, dict[str, Any]]]
+SETS: Sets = {
+    "R1": ((_RIBOSOME,), "C1", {"snr": 0.1}),
+    "R2": ((_RIBOSOME,), "C1", {"snr": 0.03, "seed": 1}),
+    "spike": ((_SPIKE,), "C3", {"snr": 0.1, "seed": 2}),
+    "betagal": ((_BETAGAL,), "D2", {"snr": 0.1, "seed": 3}),
+    "preferred": ((_RIBOSOME,), "C1", {"snr": 0.1, "orientations": "preferred", "preferred_share": 0.9, "seed": 4}),
+    "procedural": ((), "C1", {"snr": 0.1, "seed": 5}),
+}
+HETEROGENEOUS: Sets = {
+    "H1": ((_RIBOSOME,), "C1", {"motion": "hinge", "states": 20, "snr": 0.1, "seed": 6}),
+    "H1f": ((_RIBOSOME,), "C1", {"motion": "hinge", "states": 20, "snr": 0.03, "seed": 7}),
+    "H1spike": ((_SPIKE, _OPEN_SPIKE), "C1", {"motion": "interpolate", "states": 10, "snr": 0.1, "seed": 8}),
+    "H2": ((_80S,), "C1", _COMPOSITION | {"apix": 6.25, "snr": 0.1, "seed": 9}),
+    "H3": ((), "C1", {"motion": "turn", "states": 30, "moving": ("C", "D"), "snr": 0.1, "seed": 10}),
+    # One level of noise: the ribosome's own SNR is 0.5, the spike's and the polymerase's 0.05 and 0.06.
+    "H5": ((_80S, _SPIKE, _POLYMERASE), "C1", {"centre_each": True, "apix": 6.25, "n": 6000, "snr": 0.2, "seed": 11}),
+}
+ALL = SETS | HETEROGENEOUS
 
 
 def make(name: str, out: Path, shared: Path, **changes: Any) -> Path:
@@ -38,12 +64,12 @@ def make(name: str, out: Path, shared: Path, **changes: Any) -> Path:
         KeyError: no set of this name.
         InputError: the map or model is not in `shared`.
     """
+    name = "R1" if name == "H4" else name
     folder = out / name
     if (folder / "particles.star").exists():
         return folder
-    structure, _, options = SETS[name]
-    structures = () if structure is None else (shared / "data" / structure,)
-    config = SimulateConfig(out=folder, structures=structures, **options)
+    structures, _, options = ALL[name]
+    config = SimulateConfig(out=folder, structures=tuple(shared / "data" / path for path in structures), **options)
     return simulate(replace(config, **changes))
 
 
@@ -55,13 +81,13 @@ def main(
     """Make sets.
 
     Args:
-        names: any of R1 R2 spike betagal preferred procedural, or all.
+        names: any of R1 R2 spike betagal preferred procedural H1 H1f H1spike H2 H3 H4 H5, or all.
         out: cache folder.
         shared: folder that holds data/maps and data/models.
     """
-    for name in SETS if names == ("all",) else names:
+    for name in ALL if names == ("all",) else names:
         folder = make(name, out, shared)
-        print(f"{name}: {folder}/particles.star  truth {folder}/truth/volumes/state_000.mrc  symmetry {SETS[name][1]}")
+        print(f"{name}: {folder}/particles.star  truth {folder}/truth/volumes  symmetry {ALL[folder.name][1]}")
 
 
 if __name__ == "__main__":

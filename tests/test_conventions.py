@@ -94,6 +94,7 @@ def project(density, euler_deg, transfer=None, shifts_A=None):
 
 UNITS = {"A", "A2", "px", "um", "kV", "mm", "deg", "gib", "minutes"}
 PLAIN = {"amplitude_contrast", "snr", "noise_colour", "scale_jitter", "group_spread", "preferred_share", "apix", "confidence"}
+PLAIN |= {"shares", "moving_share"}
 
 
 @pytest.mark.parametrize("owner", [CTFParams, CTFColumns, ParticleTable, AbinitConfig, SimulateConfig])

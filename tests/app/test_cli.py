@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from cryodrake.app.cli import COMMANDS, main, parse
+from cryodrake.app.options import write_options
 from cryodrake.errors import InputError, JobStopped
 
 
@@ -219,6 +220,31 @@ def test_arguments_go_over_the_file(tmp_path):
     (tmp_path / "my.toml").write_text('[options]\nparticles = "/a.star"\nout = "/job"\nbox = 64\nseed = 3\n')
     config = parse("abinit", ["--config", str(tmp_path / "my.toml"), "--seed", "4", "-o", str(tmp_path)])
     assert (config.particles.name, config.box, config.seed, config.out) == ("a.star", 64, 4, tmp_path)
+
+
+def test_options_of_a_motion_are_read_as_they_are_typed(tmp_path):
+    hinge = [
+        "--motion",
+        "hinge",
+        "--from-deg",
+        "-40",
+        "--to-deg",
+        "10",
+        "--states",
+        "3",
+        "--moving",
+        "A,B",
+        "--shares",
+        "3",
+        "0",
+        "1",
+    ]
+    config = parse("simulate", ["-o", str(tmp_path), *hinge])
+    assert (config.from_deg, config.to_deg, config.states, config.moving, config.shares) == (-40, 10, 3, ("A,B",), (3, 0, 1))
+    config = parse("simulate", ["-o", str(tmp_path), "--motion", "composition", "--subsets", "full=*", "no A=-A,B?"])
+    assert config.subsets == ("full=*", "no A=-A,B?")
+    (tmp_path / "job.toml").write_text(write_options(config, "simulate"))
+    assert parse("simulate", ["--config", str(tmp_path / "job.toml")]) == config
 
 
 def test_resume_takes_the_jobs_own_options_and_no_others(tmp_path):

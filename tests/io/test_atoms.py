@@ -52,6 +52,8 @@ def test_pdb(tmp_path: Path, packed: bool) -> None:
     assert atoms.element.tolist() == ["N", "C", "Zn"]
     assert atoms.atomic_number.tolist() == [7, 6, 30]
     assert atoms.chain.tolist() == ["A", "A", "B"]
+    assert atoms.residue.tolist() == ["1", "1", "2"]
+    assert atoms.name.tolist() == ["N", "CA", "ZN"]
     np.testing.assert_allclose(atoms.bfactor_A2, [9.67, 10.38, 20], rtol=1e-6)
 
 

@@ -19,12 +19,18 @@ def procedural_complex(seed: int = 0, n_residues: int = 6000, n_domains: int = 1
 
     Each residue stands for `RESIDUE_ELECTRONS` electrons. The same seed gives the same complex.
     """
+    return np.concatenate(procedural_chains(seed, n_residues, n_domains))
+
+
+def procedural_chains(seed: int = 0, n_residues: int = 6000, n_domains: int = 14) -> list[Float[np.ndarray, "_ 3"]]:
+    """The same, domain by domain, each a chain of its own; the largest first."""
     rng = np.random.default_rng([seed, 71])
     share = rng.dirichlet(np.full(n_domains, 4.0))
     counts = np.maximum(40, np.round(share * n_residues)).astype(int)
     domains = [_domain(int(count), rng) for count in sorted(counts, reverse=True)]
-    positions = _assemble(domains, rng)
-    return positions - positions.mean(axis=0)
+    placed = _assemble(domains, rng)
+    centre = np.concatenate(placed).mean(axis=0)
+    return [domain - centre for domain in placed]
 
 
 def _random_direction(rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
@@ -81,7 +87,7 @@ def _wind(n: int, is_helix: bool, direction: Float[np.ndarray, " 3"], rng: np.ra
     return 0.9 * np.where(np.arange(n) % 2, 1.0, -1.0)[:, None] * across
 
 
-def _assemble(domains: list[np.ndarray], rng: np.random.Generator) -> Float[np.ndarray, "a 3"]:
+def _assemble(domains: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
     """Each domain is turned at random and slid in from afar, towards near the middle, until it touches the rest.
 
     Of three directions the one that lets it in deepest is taken: compact, but with arms and clefts.
@@ -96,7 +102,7 @@ def _assemble(domains: list[np.ndarray], rng: np.random.Generator) -> Float[np.n
         target = rest.mean(axis=0) + rng.normal(0, 12, 3)
         tries = [_slide_in(moving, target, _random_direction(rng), rest) for _ in range(3)]
         placed.append(moving + min(tries, key=lambda at: float(np.linalg.norm(at - rest.mean(axis=0)))))
-    return np.concatenate(placed)
+    return placed
 
 
 def _slide_in(

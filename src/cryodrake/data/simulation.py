@@ -2,7 +2,8 @@
 
     DIR/particles.star   RELION 3.1, CTFs but no poses      DIR/truth/particles.star    the same with the true poses
     DIR/particles.mrcs   float32                            DIR/truth/state.npy         state of each particle
-    DIR/truth/volumes/state_000.mrc …                       DIR/truth/simulation.json   options, pixel size, noise
+    DIR/truth/volumes/state_000.mrc …                       DIR/truth/states.csv        names, coordinates, counts
+    DIR/truth/moving.mrc       where states differ          DIR/truth/simulation.json   options, pixel size, noise
 
 Noise: σ = (standard deviation over all pixels of the clean images, CTF applied) / √SNR, as CryoBench has it. So the
 clean images are formed first, all of them, into a scratch file; a second pass adds noise. Both stream: memory holds one
@@ -26,8 +27,10 @@ from jaxtyping import Float, Int
 
 from cryodrake import __version__
 from cryodrake.data.density import resample
-from cryodrake.data.simulation_config import Recipe, SimulateConfig
+from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.data.simulation_images import Projector, chunk_length, noise_filter, unit_noise
+from cryodrake.data.simulation_presets import Recipe
+from cryodrake.data.simulation_states import Spread, write_states
 from cryodrake.data.simulation_structures import Structures, load_structures
 from cryodrake.data.simulation_truth import Truth, draw_truth
 from cryodrake.errors import InputError
@@ -60,12 +63,13 @@ def simulate(config: SimulateConfig, progress: Callable[[float], None] | None = 
             sigma = math.sqrt(clean_variance / recipe.snr)
             _add_noise(folder, config, truth, scratch, sigma, done)
         _write_tables(folder, recipe, truth)
+        write_states(folder / "truth" / "states.csv", structures.states, truth.state)
         record = {
             "version": __version__,
             "pixel_size_A": structures.pixel_size_A,
             "clean_std": math.sqrt(clean_variance),
             "noise_std": sigma,
-            "states": list(structures.names),
+            "states": [state.name for state in structures.states],
             "options": _plain(asdict(config) | asdict(recipe)),
         }
         write_json_atomic(folder / "truth" / "simulation.json", record)
@@ -117,10 +121,12 @@ def _form_clean(folder: Path, recipe: Recipe, structures: Structures, truth: Tru
     to_form = recipe.box / recipe.form_box  # pixel sizes as written to those as formed
     form_pixel_A, smallest_A = structures.pixel_size_A * to_form, float(truth.pixel_size_A.min()) * to_form
     step = chunk_length(recipe.form_box)
+    spread = Spread()
     for state in range(len(structures)):
         density = structures.density(state)
-        written = resample(density, form_pixel_A, recipe.box, structures.pixel_size_A).numpy()
-        write_map(folder / "truth" / "volumes" / f"state_{state:03d}.mrc", written, structures.pixel_size_A)
+        written = resample(density, form_pixel_A, recipe.box, structures.pixel_size_A)
+        write_map(folder / "truth" / "volumes" / f"state_{state:03d}.mrc", written.numpy(), structures.pixel_size_A)
+        spread.add(written)
         projector = Projector.of(density, form_pixel_A, smallest_A)
         for group in np.unique(truth.group):
             rows = np.flatnonzero((truth.state == state) & (truth.group == group))
@@ -131,6 +137,8 @@ def _form_clean(folder: Path, recipe: Recipe, structures: Structures, truth: Tru
                 power[chunk] = (images.double() ** 2).mean((1, 2)).numpy()
                 _put(scratch, chunk, crop_images(images, recipe.box).numpy())
                 done.add(len(chunk))
+    if len(structures) > 1:
+        write_map(folder / "truth" / "moving.mrc", spread.mask().numpy(), structures.pixel_size_A)
     return float(power.mean())
 
 

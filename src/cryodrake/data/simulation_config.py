@@ -7,25 +7,20 @@ from typing import Annotated, Literal, NoReturn
 
 import tyro
 
+from cryodrake.data.simulation_presets import PRESETS, Recipe
 from cryodrake.errors import InputError
 
+Motion = Literal["none", "hinge", "turn", "interpolate", "composition"]
 
-@dataclass(frozen=True)
-class Recipe:
-    """What a preset decides, where the user does not; units and meanings as in `SimulateConfig`."""
-
-    box: int
-    form_box: int
-    snr: float
-    shift_px: float
-    defocus_um: tuple[float, float]
-    bfactor_A2: float
-
-
-PRESETS = {
-    "default": Recipe(box=64, form_box=64, snr=0.1, shift_px=5, defocus_um=(1.0, 2.5), bfactor_A2=0),
-    # Jeon et al. (2024) CryoBench, NeurIPS Datasets and Benchmarks; their 1.5 Å at 256 px becomes 3 Å at 128 px.
-    "cryobench": Recipe(box=128, form_box=256, snr=0.01, shift_px=20, defocus_um=(1.3, 1.9), bfactor_A2=100),
+# Options that only some motions read.
+_READ_BY: dict[str, tuple[Motion, ...]] = {
+    "states": ("hinge", "turn", "interpolate"),
+    "from_deg": ("hinge",),
+    "to_deg": ("hinge",),
+    "moving": ("hinge", "turn"),
+    "moving_share": ("hinge", "turn"),
+    "subsets": ("composition",),
+    "centre_each": ("none",),
 }
 
 
@@ -39,6 +34,22 @@ class SimulateConfig:
     """One or several maps (.mrc) or atomic models (.pdb, .cif); each is a state. Default: the built-in complex."""
     complex_seed: int = 0
     """Seed of the built-in complex: another one is another structure."""
+    motion: Motion = "none"
+    """How states come from one structure: a part swings (hinge) or circles (turn), model to model, or chains missing."""
+    states: int = 20
+    """Number of states of a hinge, turn or interpolation, in equal steps; a turn's run from 0 to 360 degrees exclusive."""
+    from_deg: float = -25.0
+    """Angle of a hinge's first state, degrees; 0 is the structure as given."""
+    to_deg: float = 25.0
+    """Angle of a hinge's last state, degrees."""
+    moving: tuple[str, ...] = ()
+    """Chains that move, such as A,B; the built-in complex has A to N. Default: what lies beyond a plane (moving_share)."""
+    moving_share: float = 0.35
+    """Share of the mass that moves: the part beyond a plane across the structure's longest axis."""
+    subsets: tuple[str, ...] = ()
+    """States of a composition: 'NAME=A,B?' has these chains, 'NAME=-A,B?' all others; * ? [A-F] as in file names."""
+    shares: tuple[float, ...] = ()
+    """Relative numbers of images of the states, such as 3 2 1; 0 is allowed. Default: equal."""
     preset: Literal["default", "cryobench"] = "default"
     """cryobench: 256 px images with shifts of ±20 px and SNR 0.01, then Fourier cropped to 128 px."""
     n: int = 5000
@@ -53,6 +64,8 @@ class SimulateConfig:
     """Atoms are Gaussians that reach 1/e at this resolution. Default: two pixels of form_box."""
     centre: bool = False
     """Move the first map's centre of mass to the centre of the box, and the others along (models always are)."""
+    centre_each: bool = False
+    """A mixture of different complexes: each structure's own centre of mass is moved to the centre of the box."""
     snr: float | None = None
     """Variance of the clean images over that of the noise, all pixels; inf: no noise. Default: 0.1 (cryobench 0.01)."""
     noise_colour: float = 0.0
@@ -119,6 +132,31 @@ class SimulateConfig:
             _refuse("group_spread", self.group_spread, "0 to 0.5")
         if self.defocus_um is not None and not 0 <= self.defocus_um[0] <= self.defocus_um[1] <= 100:
             _refuse("defocus_um", self.defocus_um, "two numbers in µm, the smaller one first, such as 1 2.5")
+        self._check_states()
+
+    def _check_states(self) -> None:
+        for field in fields(self):
+            read_by = _READ_BY.get(field.name, (self.motion,))
+            if self.motion not in read_by and getattr(self, field.name) != field.default:
+                _refuse(field.name, getattr(self, field.name), f"--motion {' or '.join(read_by)}, not {self.motion}, with it")
+        if self.motion == "interpolate" and len(self.structures) != 2:
+            _refuse(
+                "structures", f"{len(self.structures)} files", "two models, the first and the last state of --motion interpolate"
+            )
+        if self.motion not in ("none", "interpolate") and len(self.structures) > 1:
+            _refuse("structures", f"{len(self.structures)} files", f"one structure, or none, for --motion {self.motion}")
+        if self.motion == "composition" and not self.subsets:
+            _refuse("subsets", "missing", "the states of --motion composition, such as 'full=*' 'vacant=-A'")
+        if self.states < 2:
+            _refuse("states", self.states, "2 or more")
+        if not 0.01 <= self.moving_share <= 0.99:
+            _refuse("moving_share", self.moving_share, "a fraction, 0.01 to 0.99")
+        if self.moving and self.moving_share != SimulateConfig.moving_share:
+            _refuse("moving_share", self.moving_share, "either --moving or --moving-share")
+        if not (math.isfinite(self.from_deg) and math.isfinite(self.to_deg) and self.from_deg != self.to_deg):
+            _refuse("to_deg", self.to_deg, "two different angles --from-deg and --to-deg")
+        if self.shares and not (all(s >= 0 and math.isfinite(s) for s in self.shares) and sum(self.shares) > 0):
+            _refuse("shares", self.shares, "numbers of zero or more, not all zero")
 
     def recipe(self) -> Recipe:
         """The preset with what the user gave in its place.

@@ -1,24 +1,21 @@
-"""The densities that are simulated: the built-in complex, atomic models, or maps; one state each, on one grid."""
+"""The densities that are simulated: one for each state, on one grid."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from cryodrake.data.density import centre_of_mass_px, gaussian_density, resample
-from cryodrake.data.procedural import RESIDUE_ELECTRONS, procedural_complex
+from cryodrake.data.body import AbstractBody, Grid
+from cryodrake.data.body_map import MapBody
+from cryodrake.data.motion import AbstractMotion, State
 from cryodrake.data.simulation_config import SimulateConfig
+from cryodrake.data.simulation_motion import load_motion
 from cryodrake.errors import InputError
-from cryodrake.io.atoms import read_atoms
-from cryodrake.io.mrc import read_map
 
-MAP_SUFFIXES = (".mrc", ".map", ".ccp4", ".mrc.gz", ".map.gz")
 _SHARE_OF_BOX = 0.65  # that a model's diameter takes up where no pixel size is given
-
-Model = tuple[Float[Tensor, "a 3"], Float[Tensor, " a"]]  # positions in Å, weights
+_LOST_SHARE = 0.01  # of the mass, that a motion may carry out of the box
 
 
 @dataclass(frozen=True)
@@ -26,70 +23,64 @@ class Structures:
     """The states.
 
     Attributes:
-        names: where each comes from.
+        states: their names and coordinates.
         pixel_size_A: of the images as written.
         density: computes a state on the grid on which images are formed; anew each time, so that memory holds one.
     """
 
-    names: tuple[str, ...]
+    states: tuple[State, ...]
     pixel_size_A: float
     density: Callable[[int], Float[Tensor, "d d d"]]
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.states)
 
 
 def load_structures(config: SimulateConfig) -> Structures:
-    """The states that `config` names.
+    """The states that `config` describes.
 
     Raises:
-        InputError: a file is missing or cannot be read, or maps and models are mixed.
+        InputError: a file is missing or cannot be read, or does not do for the motion.
     """
-    if not config.structures:
-        positions = torch.from_numpy(procedural_complex(config.complex_seed))
-        return _from_atoms(config, ("built-in complex",), [(positions, torch.full((len(positions),), RESIDUE_ELECTRONS))])
-    is_map = [str(path).lower().endswith(MAP_SUFFIXES) for path in config.structures]
-    if all(is_map):
-        return _from_maps(config)
-    if any(is_map):
-        raise InputError("maps and models are mixed", where="--structures", expected="maps only, or models only")
-    names = tuple(str(path) for path in config.structures)
-    return _from_atoms(config, names, [_read_model(path) for path in config.structures])
-
-
-def _read_model(path: Path) -> Model:
-    atoms = read_atoms(path)
-    # Scattering at the resolutions in question goes roughly with the electrons.
-    return torch.from_numpy(atoms.positions_A), torch.from_numpy(atoms.atomic_number * atoms.occupancy).float()
-
-
-def _from_maps(config: SimulateConfig) -> Structures:
     recipe = config.recipe()
-    first, first_pixel_A = read_map(config.structures[0])
-    pixel_size_A = config.apix or first.shape[0] * first_pixel_A / recipe.box
+    motion = load_motion(config)
+    first = motion.unmoved()
     # One origin for all: what moves between the states is part of the truth.
-    origin_A = centre_of_mass_px(torch.from_numpy(first)) * first_pixel_A if config.centre else None
+    common_A = np.zeros(3) if isinstance(first, MapBody) and not config.centre else first.centre_A()
 
-    def density(state: int) -> Tensor:
-        volume, own_pixel_A = read_map(config.structures[state])
-        form_pixel_A = pixel_size_A * recipe.box / recipe.form_box
-        return resample(torch.from_numpy(volume), own_pixel_A, recipe.form_box, form_pixel_A, origin_A)
+    def origin_A(body: AbstractBody) -> Float[np.ndarray, " 3"]:
+        return body.centre_A() if config.centre_each else common_A
 
-    return Structures(tuple(map(str, config.structures)), pixel_size_A, density)
-
-
-def _from_atoms(config: SimulateConfig, names: tuple[str, ...], models: list[Model]) -> Structures:
-    recipe = config.recipe()
-    positions, weights = models[0]
-    origin_A = (positions * weights[:, None]).sum(0) / weights.sum()
-    radius_A = max(float((p - origin_A).norm(dim=1).max()) for p, _ in models)
-    # Rounded to 0.01 Å: a number that people can type.
-    pixel_size_A = config.apix or max(round(2 * radius_A / (_SHARE_OF_BOX * recipe.box), 2), 0.01)
+    if isinstance(first, MapBody):
+        pixel_size_A = config.apix or first.volume.shape[0] * first.pixel_size_A / recipe.box
+    else:
+        pixel_size_A = config.apix or _pixel_size_A(motion, origin_A, recipe.box)
     form_pixel_A = pixel_size_A * recipe.box / recipe.form_box
+    grid = Grid(recipe.form_box, form_pixel_A, config.resolution_A or 2 * form_pixel_A)
 
     def density(state: int) -> Tensor:
-        positions, weights = models[state]
-        resolution_A = config.resolution_A or 2 * form_pixel_A
-        return gaussian_density(positions - origin_A, weights, recipe.form_box, form_pixel_A, resolution_A)
+        body = motion.body(state)
+        origin = origin_A(body)
+        if config.motion != "none":
+            _refuse_loss(body, origin, grid, motion.states[state].name)
+        return body.density(grid, origin)
 
-    return Structures(names, pixel_size_A, density)
+    return Structures(motion.states, pixel_size_A, density)
+
+
+def _pixel_size_A(motion: AbstractMotion, origin_A: Callable[[AbstractBody], Float[np.ndarray, " 3"]], box: int) -> float:
+    """What gives the widest state its share of the box; rounded to 0.01 Å: a number that people can type."""
+    radius_A = 0.0
+    for state in range(len(motion.states)):
+        body = motion.body(state)
+        radius_A = max(radius_A, float(np.linalg.norm(body.mass().points_A - origin_A(body), axis=1).max()))
+    return max(round(2 * radius_A / (_SHARE_OF_BOX * box), 2), 0.01)
+
+
+def _refuse_loss(body: AbstractBody, origin_A: Float[np.ndarray, " 3"], grid: Grid, state: str) -> None:
+    lost = body.mass().share_outside(origin_A, grid.field_A)
+    if lost > _LOST_SHARE:
+        raise InputError(
+            f"in the state {state!r} {lost:.0%} of the mass lies outside the box of {grid.field_A:.0f} Å",
+            where="--motion", do="give a larger --apix, --centre, or a smaller motion",
+        )  # fmt: skip

@@ -53,7 +53,7 @@ def draw_truth(config: SimulateConfig, n_states: int, pixel_size_A: float) -> Tr
     """Everything that is drawn per particle but the noise. `pixel_size_A` is the nominal one of the written images.
 
     Raises:
-        InputError: poses_from or ctf_from cannot be read, or has no poses or CTFs.
+        InputError: poses_from or ctf_from cannot be read, or has no poses or CTFs, or shares do not fit the states.
     """
     n, seed, recipe = config.n, config.seed, config.recipe()
     group, factor = draw_groups(n, seed, config.optics_groups, config.group_spread)
@@ -66,7 +66,7 @@ def draw_truth(config: SimulateConfig, n_states: int, pixel_size_A: float) -> Tr
         form_pixel_A = pixel_size_A * factor[group] * recipe.box / recipe.form_box
         shifts_A = -uniform_shifts_px(n, seed, recipe.shift_px) * form_pixel_A[:, None]
     rng = np.random.default_rng([seed, 6])
-    state = rng.permutation(np.arange(n) % n_states)
+    state = rng.permutation(np.repeat(np.arange(n_states), state_counts(n, n_states, config.shares)))
     contrast = np.exp(config.scale_jitter * rng.standard_normal(n)) * (-1 if config.invert else 1)
     return Truth(
         pixel_size_A=pixel_size_A * factor[group],
@@ -78,6 +78,21 @@ def draw_truth(config: SimulateConfig, n_states: int, pixel_size_A: float) -> Tr
         contrast=contrast,
         noise=factor[group],
     )
+
+
+def state_counts(n: int, n_states: int, shares: tuple[float, ...]) -> Int[np.ndarray, " states"]:
+    """Images of each state, by the largest remainders of n × its share; without shares they are equal.
+
+    Raises:
+        InputError: there are not as many shares as states.
+    """
+    if shares and len(shares) != n_states:
+        raise InputError(f"{len(shares)} numbers for {n_states} states", where="--shares", expected="one for each state")
+    wanted = n * np.array(shares or (1.0,) * n_states) / sum(shares or (1.0,) * n_states)
+    counts = np.floor(wanted).astype(int)
+    # Of equal remainders the first states get the images that are left; rounding hides what arithmetic adds to them.
+    counts[np.argsort(np.round(counts - wanted, 9), kind="stable")[: n - counts.sum()]] += 1
+    return counts
 
 
 def _rotations(config: SimulateConfig) -> Float[np.ndarray, "n 3 3"]:

@@ -21,6 +21,8 @@ class Atoms:
         bfactor_A2: isotropic B-factor.
         occupancy: 0 to 1.
         chain: the author's chain id (auth_asym_id in mmCIF).
+        residue: the author's residue number, insertion code included ("52A").
+        name: of the atom in its residue ("CA").
     """
 
     positions_A: Float[np.ndarray, "atoms 3"]
@@ -29,6 +31,8 @@ class Atoms:
     bfactor_A2: Float[np.ndarray, " atoms"]
     occupancy: Float[np.ndarray, " atoms"]
     chain: Shaped[np.ndarray, " atoms"]
+    residue: Shaped[np.ndarray, " atoms"]
+    name: Shaped[np.ndarray, " atoms"]
 
     def __len__(self) -> int:
         return len(self.positions_A)
@@ -48,14 +52,16 @@ def read_atoms(path: str | Path) -> Atoms:
         ) from error
     structure.remove_alternative_conformations()
     structure.remove_waters()
-    sites = [(site.atom, site.chain.name) for site in structure[0].all()] if len(structure) else []
+    sites = [(site.atom, site.residue, site.chain.name) for site in structure[0].all()] if len(structure) else []
     if not sites:
         raise InputError("has no atoms", where=path, expected="a PDB or mmCIF file with coordinates")
     return Atoms(
-        positions_A=np.array([atom.pos.tolist() for atom, _ in sites]),
-        atomic_number=np.array([atom.element.atomic_number for atom, _ in sites]),
-        element=np.array([atom.element.name for atom, _ in sites]),
-        bfactor_A2=np.array([atom.b_iso for atom, _ in sites]),
-        occupancy=np.array([atom.occ for atom, _ in sites]),
-        chain=np.array([chain for _, chain in sites]),
+        positions_A=np.array([atom.pos.tolist() for atom, _, _ in sites]),
+        atomic_number=np.array([atom.element.atomic_number for atom, _, _ in sites]),
+        element=np.array([atom.element.name for atom, _, _ in sites]),
+        bfactor_A2=np.array([atom.b_iso for atom, _, _ in sites]),
+        occupancy=np.array([atom.occ for atom, _, _ in sites]),
+        chain=np.array([chain for _, _, chain in sites]),
+        residue=np.array([str(residue.seqid) for _, residue, _ in sites]),
+        name=np.array([atom.name for atom, _, _ in sites]),
     )
