@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
+from cryodrake.app.runner import run_job
 from cryodrake.errors import InputError
 from cryodrake.inference.alignment import within_ball
 from cryodrake.inference.local import refine
@@ -13,7 +14,7 @@ from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import read_particles
 from cryodrake.physics.fsc import area_under, fsc
 from cryodrake.physics.rotations import geodesic_deg
-from cryodrake.training import refinement
+from cryodrake.training import abinit, refinement
 from cryodrake.training.abinit import choose_device
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.images import WeightedImages
@@ -78,3 +79,15 @@ def test_devices():
 def test_latents_are_refused_by_this_version(tmp_path):
     with pytest.raises(InputError, match="zdim"):
         AbinitConfig(particles=tmp_path / "a.star", out=tmp_path / "job", zdim=2)
+
+
+def test_first_passes_use_a_part_of_the_images_and_all_are_in_at_the_end(data, tmp_path, shortened, monkeypatch):
+    shortened(monkeypatch)
+    monkeypatch.setattr(abinit, "FIRST_IMAGES", 300)
+    job = run_job(AbinitConfig(particles=data / "particles.star", out=tmp_path / "job", device="cpu"), "abinit", abinit.run)
+    history = job.load_latest()[2]["history"]
+    assert [pass_["images"] for pass_ in history[:3]] == [300, 600, 800]
+    assert history[-1]["images"] == 800
+    result = evaluate(EvaluateConfig(job=job.path, truth=data))
+    assert result.rotation_error_median_deg < 2.5
+    assert result.share_within_10_deg > 0.97

@@ -122,7 +122,7 @@ def test_an_iteration_searches_each_fold_against_its_own_map(store, references, 
     state.rotation, state.shift_px = truth[0].clone(), truth[1].clone()
     state.confidence = torch.full((store.n,), 0.95)
     state.maps, state.radius, state.iteration = references.clone(), 10.0, 4
-    state.history = [{"whole": True, "resolution_A": 30.0, "radius": 8.0, "moved_share": 1.0}]
+    state.history = [{"whole": True, "images": store.n, "resolution_A": 30.0, "radius": 8.0, "moved_share": 1.0}]
     before = state.maps.clone()
     searched = torch.zeros(store.n)
 

@@ -1,7 +1,7 @@
-"""The components of V(k; z) at full resolution, from images whose poses and states are inferred; also without one fold's images.
+"""The components of V(k; z) at full resolution, from images whose poses and states are inferred; also without a fold's images.
 
-The expected log likelihood is quadratic in the components, so one Newton step with the Hessian D ⊗ M (see `training.subspace`) leads
-from anywhere nearly to its maximum: over all images, over a half set, or over all images but a fold's, whichever gradients are summed.
+The expected log likelihood is quadratic in the components: one Newton step with the Hessian D ⊗ M (see `training.subspace`) leads
+from anywhere nearly to its maximum, over all images, a half set, or all images but a fold's, whichever gradients are summed.
 """
 
 from dataclasses import dataclass

@@ -72,6 +72,7 @@ class RunState:
             maps=torch.zeros(2, 0, box, box, box, device=device),
             fsc=torch.zeros(box // 2 + 1, device=device),
             start_maps=torch.zeros(0, 0, 0, 0, device=device),
+            active=n,
         )
 
     def tensors(self) -> dict[str, Tensor]:
