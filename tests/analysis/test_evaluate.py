@@ -10,7 +10,8 @@ import starfile
 import torch
 from scipy.spatial.transform import Rotation
 
-from cryodrake.analysis.evaluate import EvaluateConfig, cryobench_auc, evaluate, true_map
+from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
+from cryodrake.analysis.evaluate_maps import cryobench_auc, true_map
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.errors import InputError
