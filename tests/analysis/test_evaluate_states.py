@@ -134,7 +134,8 @@ def test_classes_and_their_maps_are_a_job_with_states(tmp_path, truth):
 def test_latents_choose_the_map_of_the_nearest_class(tmp_path):
     (tmp_path / "maps" / "states").mkdir(parents=True)
     for i in range(3):
-        write_map(tmp_path / "maps" / "states" / f"state_{i:02d}.mrc", np.full((4, 4, 4), i, np.float32), 2.0)
+        for name in (f"state_{i:02d}.mrc", f"state_{i:02d}_half1_unfil.mrc"):
+            write_map(tmp_path / "maps" / "states" / name, np.full((4, 4, 4), i, np.float32), 2.0)
     classes = np.array([0, 0, 2, 2])
     latents = np.array([[0.0, 1.0], [0.0, -1.0], [9.0, 1.0], [7.0, 1.0]])
     decoder = open_decoder(tmp_path, latents, classes)
@@ -142,6 +143,12 @@ def test_latents_choose_the_map_of_the_nearest_class(tmp_path):
     assert maps[:, 0, 0, 0].tolist() == [0, 2]
     assert decoder.pixel_size_A == 2.0
     assert open_decoder(tmp_path, latents, None) is None
+    np.savetxt(tmp_path / "maps" / "states" / "z_values.txt", [[9, 9], [0, 0], [5, 5]])  # where states are no classes
+    by_state = open_decoder(tmp_path, latents, None)
+    assert by_state.decode(torch.tensor([[1.0, 0.0], [6.0, 6.5]]))[:, 0, 0, 0].tolist() == [1, 2]
+    np.savetxt(tmp_path / "maps" / "states" / "z_values.txt", [[9, 9], [0, 0]])
+    with pytest.raises(InputError, match="expected: 3 of 2"):
+        open_decoder(tmp_path, latents, None)
     with pytest.raises(InputError, match="class 3 has no map"):
         open_decoder(tmp_path, latents, classes + 1)
 

@@ -29,27 +29,41 @@ class Decoder:
 
 
 def open_decoder(job: Path, latents: Float[np.ndarray, "n z"] | None, classes: Int[np.ndarray, " n"] | None) -> Decoder | None:
-    """The job's way from a state to a map: JOB/maps/states/state_XX.mrc, one map a class; None where there is none.
+    """The job's way from a state to a map: the maps JOB/maps/states/state_XX.mrc; None where a latent tells none of them.
 
-    A latent has the map of the class whose mean latent is nearest; in a job with classes but no latents, z is the class.
+    With classes, state_XX is the map of class XX, and a latent has that of the class whose mean latent is nearest (without
+    latents, z is the class). Else a latent has the map of the nearest state in z_values.txt, beside the maps.
 
     Raises:
-        InputError: a class without its map, or maps of several sizes.
+        InputError: a class or state without its map, or maps of several sizes.
     """
-    paths = sorted((job / "maps" / "states").glob("state_*.mrc"))
-    if not paths or classes is None or not len(classes):
+    folder = job / "maps" / "states"
+    paths = sorted(path for path in folder.glob("state_*.mrc") if path.stem.removeprefix("state_").isdigit())  # no half maps
+    if paths and classes is not None and len(classes):
+        used = np.unique(classes)
+        if used[-1] >= len(paths):
+            raise InputError(f"class {used[-1]} has no map", where=folder, expected=f"state_{used[-1]:02d}.mrc")
+        z = classes[:, None].astype(np.float64) if latents is None else latents
+        anchors, paths = np.stack([z[classes == label].mean(0) for label in used]), [paths[label] for label in used]
+    elif paths and latents is not None and (folder / "z_values.txt").exists():
+        anchors = _read_z(folder / "z_values.txt", len(paths), latents.shape[1])
+    else:
         return None
-    if classes.max() >= len(paths):
-        what = f"class {classes.max()} has no map"
-        raise InputError(what, where=job / "maps" / "states", expected=f"state_{classes.max():02d}.mrc")
-    used = np.unique(classes)
-    z = classes[:, None].astype(np.float64) if latents is None else latents
-    anchors = np.stack([z[classes == label].mean(0) for label in used])
-    found = [read_map(paths[label]) for label in used]
+    found = [read_map(path) for path in paths]
     if len({(volume.shape, round(pixel_size_A, 4)) for volume, pixel_size_A in found}) > 1:
-        raise InputError("the maps of the states have several sizes", where=job / "maps" / "states")
+        raise InputError("the maps of the states have several sizes", where=folder)
     maps = torch.stack([torch.from_numpy(volume) for volume, _ in found])
-    return Decoder(nearest(maps, torch.from_numpy(anchors)), found[0][1], "maps/states, by class")
+    return Decoder(nearest(maps, torch.from_numpy(anchors)), found[0][1], f"the nearest of {len(maps)} maps in maps/states")
+
+
+def _read_z(path: Path, states: int, zdim: int) -> Float[np.ndarray, "m z"]:
+    try:
+        z = np.loadtxt(path, ndmin=2)
+    except ValueError as error:
+        raise InputError(f"cannot be read: {error}", where=path, expected="numbers, one state a row") from None
+    if z.shape != (states, zdim):
+        raise InputError(f"holds {z.shape[0]} rows of {z.shape[1]} numbers", where=path, expected=f"{states} of {zdim}")
+    return z
 
 
 def nearest(maps: Float[Tensor, "m d d d"], anchors: Float[Tensor, "m z"]) -> Decode:
