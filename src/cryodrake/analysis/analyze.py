@@ -120,7 +120,8 @@ def _write_map_components(folder: AnalysisFolder, decoder: Decoder | None, z: Fl
         folder.map(f"volumes/pc_{i + 1}.mrc", axis.numpy(), decoder.pixel_size_A)
     folder.columns("volumes/scores.csv", {f"pc{i + 1}": score for i, score in enumerate(found.scores.T.numpy())})
     folder.figure("volumes/explained_variance", figures.write_variance, found.share.numpy(), "maps")
-    return [f"Maps of the cluster centres ({decoder.words}) differ along one component by {float(found.share[0]):.1%}."]
+    first = f"{float(found.share[0]):.1%} of what differs between them is along one component"
+    return [f"Maps of the cluster centres ({decoder.words}): {first}."]
 
 
 def _write_figures(

@@ -86,7 +86,7 @@ def write_against(
     axes.fill_between(
         bins[name], bins[f"{score_name}_q25"], bins[f"{score_name}_q75"], color=COLOURS[1], alpha=0.25, lw=0, label="half of all"
     )
-    axes.legend(frameon=False, loc="upper right")
+    axes.legend(framealpha=0.85, edgecolor="none", loc="upper right")
     _label(axes, (name, score_name), "level: independent")
     return _write(stem, figure, bins.reset_index(drop=True))
 
