@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cryodrake.analysis.compare_poses import fit_rotation
-from cryodrake.analysis.evaluate import true_map
+from cryodrake.analysis.evaluate_maps import true_map
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.density import resample
 from cryodrake.inference.likelihood import shift_phases

@@ -10,7 +10,8 @@ import starfile
 import torch
 from scipy.spatial.transform import Rotation
 
-from cryodrake.analysis.evaluate import EvaluateConfig, cryobench_auc, evaluate, true_map
+from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
+from cryodrake.analysis.evaluate_maps import cryobench_auc, true_map
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.errors import InputError
@@ -155,6 +156,34 @@ def test_several_states_are_compared_with_their_mean(tmp_path):
     mean, pixel_size_A = true_map(tmp_path)
     assert torch.allclose(mean, torch.tensor(2.0))
     assert pixel_size_A == 2.0
+
+
+def test_states_are_those_of_the_jobs_own_rows(tmp_path, truth):
+    """Two states, a shuffled part of the images: latents, classes, maps and poses are matched by image, as the poses are."""
+    one, _ = read_map(truth / "truth" / "volumes" / "state_000.mrc")
+    for name, volume in (("a", one), ("b", one + 0.5 * np.roll(one, 5, axis=2))):
+        write_map(tmp_path / f"{name}.mrc", volume, PIXEL_A)
+    structures = (tmp_path / "a.mrc", tmp_path / "b.mrc")
+    two = simulate(SimulateConfig(out=tmp_path / "two", structures=structures, n=N, box=BOX, apix=PIXEL_A, shift_px=3))
+    rows = np.random.default_rng(4).permutation(N)[:60]
+    job = tmp_path / "job"
+    make_job(job, two, mirrored=True, rows=rows)
+    state = np.load(two / "truth" / "state.npy")[rows]
+    np.save(job / "latents.npy", (state[:, None] + 0.01 * np.random.default_rng(5).normal(size=(60, 2))).astype(np.float32))
+    np.save(job / "classes.npy", 1 - state)
+    (job / "maps" / "states").mkdir()
+    consensus, _ = read_map(job / "maps" / "consensus.mrc")
+    for label in range(2):
+        write_map(job / "maps" / "states" / f"state_{label:02d}.mrc", consensus, PIXEL_A)
+    found = evaluate(EvaluateConfig(job=job, truth=two)).states
+    assert found.state_n == tuple(np.bincount(state).tolist())
+    assert (found.kmeans_ari, found.share_in_right_class) == (pytest.approx(1), 1)
+    assert found.neighbour_share > 0.95
+    assert max(found.state_rotation_error_median_deg) < 0.2
+    # Every state has the consensus map: as good as static, and not perfect.
+    assert found.image_auc_mean == pytest.approx(found.static_auc_mean, abs=1e-4)
+    assert found.image_auc_mean < 0.98 * (BOX / 2 - 1) / BOX
+    assert found.coordinate_r2 is None
 
 
 def test_cryobench_auc_is_the_area_over_frequency():

@@ -5,7 +5,8 @@ import shutil
 import sys
 import types
 
-from cryodrake.analysis.evaluate import EvaluateConfig, EvaluationResult
+from cryodrake.analysis.evaluate import EvaluateConfig
+from cryodrake.analysis.evaluate_result import EvaluationResult
 from cryodrake.app import evaluate
 from cryodrake.app.cli import main
 from cryodrake.app.demo import free_folder

@@ -38,6 +38,7 @@ COMMANDS = {
         "cryodrake.training.config:BackprojectConfig", "cryodrake.app.backproject:main", "a map from known poses"
     ),
     "export": Command("cryodrake.app.export:ExportConfig", "cryodrake.app.export:main", "a job's particles as .star, .cs or .pkl"),
+    "analyze": Command("cryodrake.training.config:AnalyzeConfig", "cryodrake.app.analyze:main", "the states of a job"),
     "simulate": Command(
         "cryodrake.data.simulation_config:SimulateConfig", "cryodrake.app.simulate:main", "particle images with a known truth"
     ),

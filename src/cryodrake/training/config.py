@@ -74,3 +74,29 @@ class BackprojectConfig(InputOptions):
 
     poses: Path | None = None
     """cryoDRGN's pose.pkl, for particles whose file has no poses."""
+
+
+@dataclass(frozen=True)
+class AnalyzeConfig:
+    """The states of a heterogeneous job: components, clusters, paths, and what they have to do with poses and optics."""
+
+    job: tyro.conf.Positional[Path]
+    """Job folder with latents.npy; results go to its folder analysis/."""
+    clusters: int = 20
+    """Number of k-means clusters."""
+    neighbours: int = 15
+    """Nearest particles that a path may step to."""
+    anchors: tuple[int, ...] = ()
+    """Particles (rows from 0) that the paths go through. Default: the two cluster centres farthest apart."""
+    points: int = 10
+    """States on each straight path from anchor to anchor, both ends counted."""
+    seed: int = 0
+    """Seed of clusters, UMAP and shuffles."""
+
+    def __post_init__(self) -> None:
+        for name, smallest in (("clusters", 2), ("neighbours", 1), ("points", 2), ("seed", 0)):
+            if getattr(self, name) < smallest:
+                raise InputError(f"{name} is {getattr(self, name)}", where=f"--{name}", expected=f"{smallest} or more")
+        if len(self.anchors) == 1 or any(row < 0 for row in self.anchors):
+            given = " ".join(map(str, self.anchors))
+            raise InputError(f"anchors are {given}", where="--anchors", expected="two or more rows, from 0")

@@ -1,0 +1,135 @@
+"""Each particle's state against the truth: maps at latents, order of latents, clusters, classes, poses per state.
+
+The truth's states are truth/state.npy, truth/volumes/state_000.mrc …, truth/states.csv (columns state, name, coordinate, n)
+and truth/moving.mrc, a soft mask around what differs.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+
+from cryodrake.analysis.agreement import cluster_scores, neighbourhood_share, share_in_right_class
+from cryodrake.analysis.coordinates import circle_scores, is_circle, line_scores
+from cryodrake.analysis.decoder import Decoder, open_decoder
+from cryodrake.analysis.evaluate_images import auc, image_curves
+from cryodrake.analysis.evaluate_maps import AlignedMap, cryobench_auc
+from cryodrake.analysis.evaluate_states_result import StatesResult
+from cryodrake.analysis.job_states import check_rows, read_classes, read_latents
+from cryodrake.analysis.regression import FOLDS, some_rows
+from cryodrake.errors import InputError
+
+MOST_ROWS = 20_000  # of latents that are regressed and clustered: enough for two digits
+
+
+def evaluate_states(
+    job: Path, truth: Path, map_: AlignedMap | None, rows: Int[np.ndarray, " n"] | None, error_deg: Float[np.ndarray, " n"] | None
+) -> StatesResult | None:
+    """Compare what the job says of states; None where the truth has one state.
+
+    Args:
+        rows: the truth's row of each of the job's particles; None: they are the truth's, in order.
+        error_deg: angle of each particle's pose to the truth.
+
+    Raises:
+        InputError: the job's latents or classes are not one row a particle, or the truth is incomplete.
+    """
+    n_states = len(list((truth / "volumes").glob("state_*.mrc")))
+    if n_states < 2:
+        return None
+    state = _true_states(truth, n_states)
+    state = state if rows is None else state[rows]
+    latents, classes = read_latents(job), read_classes(job)
+    found: dict[str, Any] = {"n_states": n_states, "state_n": tuple(np.bincount(state, minlength=n_states).tolist())}
+    notes: list[str] = []
+    for name, table in (("latents.npy", latents), ("classes.npy", classes)):
+        if table is not None:
+            check_rows(job, name, len(table), len(state))
+    if latents is not None or classes is not None:
+        decoder = open_decoder(job, latents, classes)
+        if decoder is None or map_ is None:
+            missing = "has no map to align" if map_ is None else "holds no decoder and no maps of classes"
+            notes.append(f"Maps of states were not compared: the job {missing}.")
+        else:
+            z = latents if latents is not None else classes[:, None].astype(np.float64)  # type: ignore[index]
+            found |= score_images(decoder, z, state, map_, truth)
+    if latents is not None:
+        found |= score_latents(latents, state, _coordinates(truth, n_states))
+    if classes is not None:
+        found["share_in_right_class"] = share_in_right_class(classes, state)
+    if error_deg is not None:
+        errors = _per_state(error_deg, state, n_states)
+        found["state_rotation_error_median_deg"] = tuple(None if e is None else float(np.median(e)) for e in errors)
+    return StatesResult(**found, notes=tuple(notes))
+
+
+def score_images(
+    decoder: Decoder, z: Float[np.ndarray, "n z"], state: Int[np.ndarray, " n"], map_: AlignedMap, truth: Path
+) -> dict[str, Any]:
+    """Entries of `StatesResult` on maps at the particles' latents."""
+    curves = image_curves(decoder, z, state, map_, truth)
+    found: dict[str, Any] = {"decoded_from": decoder.words, "images": len(curves.rows)}
+    for name, of in (
+        ("image_auc", curves.decoded), ("static_auc", curves.static),
+        ("image_auc_moving", curves.decoded_moving), ("static_auc_moving", curves.static_moving),
+    ):  # fmt: skip
+        if of is not None:
+            areas = auc(of)
+            found |= {f"{name}_mean": float(areas.mean()), f"{name}_median": float(np.median(areas))}
+    n_states = len(list((truth / "volumes").glob("state_*.mrc")))
+    means = [None if c is None else c.mean(axis=0) for c in _per_state(curves.decoded.numpy(), state[curves.rows], n_states)]
+    found["state_fsc"] = tuple(None if c is None else tuple(round(float(v), 5) for v in c) for c in means)
+    found["state_auc"] = tuple(None if c is None else cryobench_auc(torch.from_numpy(c)) for c in means)
+    return found
+
+
+def score_latents(
+    latents: Float[np.ndarray, "n z"], state: Int[np.ndarray, " n"], coordinates: Float[np.ndarray, " m"] | None
+) -> dict[str, Any]:
+    """Entries of `StatesResult` on the latents alone; `coordinates` is each state's, where the truth has them."""
+    rows = some_rows(len(latents), MOST_ROWS)
+    latents, state = latents[rows], state[rows]
+    n_states = len(np.unique(state))
+    if n_states < 2 or len(rows) < max(2 * FOLDS, n_states + 1):
+        return {}
+    share, chance = neighbourhood_share(latents, state)
+    found: dict[str, Any] = {"neighbour_share": share, "neighbour_chance": chance, **cluster_scores(latents, state)}
+    if coordinates is not None and np.isfinite(coordinates[state]).all():
+        found["is_circle"] = is_circle(coordinates[np.unique(state)])
+        if found["is_circle"]:
+            found |= circle_scores(latents, coordinates[state], state)
+        else:
+            found |= line_scores(latents, coordinates[state])
+    return found
+
+
+def _per_state(values: np.ndarray, state: Int[np.ndarray, " n"], n_states: int) -> list[np.ndarray | None]:
+    return [values[state == s] if (state == s).any() else None for s in range(n_states)]
+
+
+def _true_states(truth: Path, n_states: int) -> Int[np.ndarray, " n"]:
+    path = truth / "state.npy"
+    try:
+        state = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"cannot be read: {error}", where=path, expected="the state of each particle") from None
+    if state.ndim != 1 or state.dtype.kind not in "iu" or not (state.min() >= 0 and state.max() < n_states):
+        raise InputError(f"holds {state.dtype} {state.shape}", where=path, expected=f"whole numbers from 0 to {n_states - 1}")
+    return state.astype(np.int64)
+
+
+def _coordinates(truth: Path, n_states: int) -> Float[np.ndarray, " m"] | None:
+    """Each state's coordinate, NaN where it has none; None where the truth has no states.csv."""
+    path = truth / "states.csv"
+    if not path.exists():
+        return None
+    try:
+        table = pd.read_csv(path)
+        coordinates = np.full(n_states, np.nan)
+        coordinates[table["state"].to_numpy(dtype=np.int64)] = pd.to_numeric(table["coordinate"]).to_numpy(dtype=np.float64)
+    except (OSError, KeyError, ValueError, IndexError) as error:
+        raise InputError(f"cannot be read: {error}", where=path, expected="columns state, name, coordinate, n") from None
+    return coordinates

@@ -1,0 +1,56 @@
+"""What a job says about each particle's state: latents.npy and classes.npy, read with care."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from cryodrake.errors import InputError
+
+
+def read_latents(job: Path) -> Float[np.ndarray, "n z"] | None:
+    """JOB/latents.npy as float64, row i the particle i of the input; None where the job has none.
+
+    Raises:
+        InputError: not a table of finite numbers.
+    """
+    path = job / "latents.npy"
+    latents = _read(path, "a table of numbers (n, zdim)")
+    if latents is None:
+        return None
+    if latents.ndim != 2 or 0 in latents.shape or latents.dtype.kind not in "fiu":
+        raise InputError(f"holds {latents.dtype} {latents.shape}", where=path, expected="numbers (n, zdim)")
+    finite = np.isfinite(latents).all(axis=1)
+    if not finite.all():
+        raise InputError("values that are not finite", where=f"{path}, row {int((~finite).argmax())}")
+    return latents.astype(np.float64)
+
+
+def read_classes(job: Path) -> Int[np.ndarray, " n"] | None:
+    """JOB/classes.npy, 0-based; None where the job has none.
+
+    Raises:
+        InputError: not whole numbers from 0.
+    """
+    path = job / "classes.npy"
+    classes = _read(path, "whole numbers (n,)")
+    if classes is None:
+        return None
+    if classes.ndim != 1 or classes.dtype.kind not in "iu" or (len(classes) and classes.min() < 0):
+        raise InputError(f"holds {classes.dtype} {classes.shape}", where=path, expected="whole numbers (n,), from 0")
+    return classes.astype(np.int64)
+
+
+def _read(path: Path, expected: str) -> np.ndarray | None:
+    if not path.exists():
+        return None
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"cannot be read: {error}", where=path, expected=expected) from None
+
+
+def check_rows(job: Path, name: str, rows: int, expected: int) -> None:
+    """Raises InputError where a file has not one row a particle."""
+    if rows != expected:
+        raise InputError(f"has {rows:,} rows", where=job / name, expected=f"one for each of the {expected:,} particles")
