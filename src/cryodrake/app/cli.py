@@ -38,6 +38,9 @@ COMMANDS = {
         "cryodrake.training.config:BackprojectConfig", "cryodrake.app.backproject:main", "a map from known poses"
     ),
     "export": Command("cryodrake.app.export:ExportConfig", "cryodrake.app.export:main", "a job's particles as .star, .cs or .pkl"),
+    "volumes": Command(
+        "cryodrake.app.volumes_config:VolumesConfig", "cryodrake.app.volumes:main", "maps at chosen states of a job with states"
+    ),
     "simulate": Command(
         "cryodrake.data.simulation_config:SimulateConfig", "cryodrake.app.simulate:main", "particle images with a known truth"
     ),
