@@ -17,9 +17,11 @@ from cryodrake.fields.grid import GridField
 from cryodrake.fields.mixer import AffineMixer
 from cryodrake.fields.mixer_mlp import MLPMixer
 from cryodrake.fields.mlp import MLPField
+from cryodrake.fields.raster import rasterise
 from cryodrake.fields.store import load_factored_field, load_field, save_field
 from cryodrake.fields.target import from_density
 from cryodrake.physics.fsc import area_under, fsc
+from cryodrake.physics.slices import BallGrid, raster
 
 BOX, PIXEL_A = 32, 6.0
 SSNR = torch.full((BOX // 2 + 1,), 10.0)
@@ -89,6 +91,21 @@ def random_grid(components):
     with torch.no_grad():
         field.density.copy_(torch.randn(components, 16, 16, 16, generator=torch.Generator().manual_seed(0)))
     return field
+
+
+def test_components_are_rasterised_side_by_side(modes):
+    """What the slices of all states are mixed from; each with its own profile."""
+    basis = MLPField(BOX, BOX * PIXEL_A, 4.0, positions=32, width=16, components=4)
+    basis.profile.amplitude.copy_(from_density(modes, SSNR).profile)
+    grid = BallGrid(BOX, 8.0)
+    with torch.no_grad():
+        ball, maps = rasterise(basis, grid), basis.to_volume()
+    assert float(maps[0].std()) > 3 * float(maps[3].std())
+    inside = grid.frequencies().norm(dim=1) < 8
+    for r in range(4):
+        alone, together = raster(maps[r], grid)[inside], ball[inside, 2 * r : 2 * r + 2]
+        # Within what the ball loses beyond its radius: an untrained network fills the whole box.
+        assert float((together - alone).norm()) < 0.1 * float(alone.norm())
 
 
 def test_affine_states_are_the_mean_and_what_each_coordinate_adds():
