@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cryodrake.errors import InputError
+from cryodrake.fields.store import load_factored_field
 from cryodrake.io.mrc import read_map
 
 Decode = Callable[[Float[Tensor, "b z"]], Float[Tensor, "b d d d"]]
@@ -29,7 +30,7 @@ class Decoder:
 
 
 def open_decoder(job: Path, latents: Float[np.ndarray, "n z"] | None, classes: Int[np.ndarray, " n"] | None) -> Decoder | None:
-    """The job's way from a state to a map: the maps JOB/maps/states/state_XX.mrc; None where a latent tells none of them.
+    """The job's way from a state to a map: its field, else the maps JOB/maps/states/state_XX.mrc; None where there is neither.
 
     With classes, state_XX is the map of class XX, and a latent has that of the class whose mean latent is nearest (without
     latents, z is the class). Else a latent has the map of the nearest state in z_values.txt, beside the maps.
@@ -37,6 +38,9 @@ def open_decoder(job: Path, latents: Float[np.ndarray, "n z"] | None, classes: I
     Raises:
         InputError: a class or state without its map, or maps of several sizes.
     """
+    field = job / "checkpoints" / "field.safetensors"
+    if latents is not None and field.exists():
+        return _field_decoder(field)
     folder = job / "maps" / "states"
     paths = sorted(path for path in folder.glob("state_*.mrc") if path.stem.removeprefix("state_").isdigit())  # no half maps
     if paths and classes is not None and len(classes):
@@ -54,6 +58,17 @@ def open_decoder(job: Path, latents: Float[np.ndarray, "n z"] | None, classes: I
         raise InputError("the maps of the states have several sizes", where=folder)
     maps = torch.stack([torch.from_numpy(volume) for volume, _ in found])
     return Decoder(nearest(maps, torch.from_numpy(anchors)), found[0][1], f"the nearest of {len(maps)} maps in maps/states")
+
+
+def _field_decoder(path: Path) -> Decoder:
+    field = load_factored_field(path)
+    with torch.no_grad():
+        components = field.basis.to_volume()  # once: a state only mixes them
+
+    def decode(z: Float[Tensor, "b z"]) -> Float[Tensor, "b d d d"]:
+        return torch.tensordot(field.coefficients(z), components, dims=1)
+
+    return Decoder(decode, field.basis.box_A / field.basis.box, "the neural field")
 
 
 def _read_z(path: Path, states: int, zdim: int) -> Float[np.ndarray, "m z"]:

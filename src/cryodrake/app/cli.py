@@ -39,6 +39,9 @@ COMMANDS = {
     ),
     "export": Command("cryodrake.app.export:ExportConfig", "cryodrake.app.export:main", "a job's particles as .star, .cs or .pkl"),
     "analyze": Command("cryodrake.training.config:AnalyzeConfig", "cryodrake.app.analyze:main", "the states of a job"),
+    "volumes": Command(
+        "cryodrake.app.volumes_config:VolumesConfig", "cryodrake.app.volumes:main", "maps at chosen states of a job with states"
+    ),
     "simulate": Command(
         "cryodrake.data.simulation_config:SimulateConfig", "cryodrake.app.simulate:main", "particle images with a known truth"
     ),

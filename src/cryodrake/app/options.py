@@ -63,20 +63,32 @@ def read_options(path: Path, config_class: type[Config], command: str) -> Config
         raise InputError(
             f"this file is for `cryodrake {table['command']}`", where=path, expected=f"a file for `cryodrake {command}`"
         )
+    for stray in set(table) - {"command", "options"}:
+        raise InputError(f"unknown option {stray!r}", where=f"{path}, line {_line_of(text, stray)}", expected="[options]")
+    fields = [f.name for f in dataclasses.fields(config_class) if f.name not in ACTIONS]  # type: ignore[arg-type]
+    for name in (name for name in table.get("options", {}) if name not in fields):
+        near = difflib.get_close_matches(name, fields, n=3, cutoff=0.5) or sorted(fields)
+        where = f"{path}, line {_line_of(text, name)}"
+        raise InputError(f"unknown option {name!r}", where=where, expected=f"for example {', '.join(near)}")
+    return read_shared_options(path, config_class)
+
+
+def read_shared_options(path: Path, config_class: type[Config]) -> Config:
+    """Those options of job.toml that `config_class` has, whatever command the file is for: how a job read its images.
+
+    Raises:
+        InputError: as `read_options`, but other options are passed over.
+    """
+    text, table = load_toml(path)
     fields = {f.name: f for f in dataclasses.fields(config_class) if f.name not in ACTIONS}  # type: ignore[arg-type]
     hints = typing.get_type_hints(config_class)
     options, values = table.get("options", {}), {}
-    for stray in set(table) - {"command", "options"}:
-        raise InputError(f"unknown option {stray!r}", where=f"{path}, line {_line_of(text, stray)}", expected="[options]")
-    for name, value in options.items():
-        where = f"{path}, line {_line_of(text, name)}"
-        if name not in fields:
-            near = difflib.get_close_matches(name, fields, n=3, cutoff=0.5) or sorted(fields)
-            raise InputError(f"unknown option {name!r}", where=where, expected=f"for example {', '.join(near)}")
+    for name in (name for name in options if name in fields):
         try:
-            values[name] = _convert(value, hints[name])
+            values[name] = _convert(options[name], hints[name])
         except ValueError:
-            raise InputError(f"{name} is {value!r}", where=where, expected=_words(hints[name])) from None
+            where = f"{path}, line {_line_of(text, name)}"
+            raise InputError(f"{name} is {options[name]!r}", where=where, expected=_words(hints[name])) from None
     missing = [f.name for f in fields.values() if _is_required(f) and f.name not in options]
     if missing:
         raise InputError(f"no value for {', '.join(missing)}", where=path, do='add a line such as: particles = "a.star"')

@@ -14,12 +14,12 @@ CHUNK = 1 << 14  # points at once: 64 MiB of features for 512 positions
 
 
 class AbstractNetworkField(AbstractField):
-    """V(k) = profile(|k|) · whitened(k)."""
+    """V(k) = profile(|k|) · whitened(k), component by component."""
 
     def __init__(self, box: int, box_A: float, components: int = 1):
         super().__init__(box, box_A, components)
         self.band = box / 2 + 0.5
-        self.profile = RadialProfile(box // 2 + 1)
+        self.profile = RadialProfile(box // 2 + 1, components)
 
     @abstractmethod
     def whitened(self, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p c"]:

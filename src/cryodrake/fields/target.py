@@ -24,14 +24,14 @@ class FieldTarget:
     points: integer frequencies, kx >= 0, cycles per box.
     values: (re, im) per component at them, divided by the profile: unit variance per column in each shell.
     weights: of each point in the loss, mean 1.
-    profile: amplitude per shell.
+    profile: amplitude per shell; (s) for one component, else (r s).
     density: the map itself.
     """
 
     points: Float[Tensor, "p 3"]
     values: Float[Tensor, "p c"]
     weights: Float[Tensor, " p"]
-    profile: Float[Tensor, " s"]
+    profile: Float[Tensor, "*r s"]
     density: Float[Tensor, "r d d d"]
 
 
@@ -55,13 +55,16 @@ def from_density(density: Float[Tensor, "r d d d"], ssnr: Float[Tensor, " s"]) -
     A whitened residual's likelihood is weighted by the shell's ssnr. Its square root is used: the low shells, whose ratio is
     hundreds, would otherwise be fitted to the last digit before the others are begun.
     """
-    box = density.shape[-1]
+    box, r = density.shape[-1], density.shape[0]
     points = half_lattice(box, box / 2 + 0.5, density.device)
-    values = gather(volume_to_coeff(density), points)
+    values = gather(volume_to_coeff(density), points).unflatten(1, (r, 2))
     shell = points.norm(dim=1).round().long()
-    power = density.new_zeros(box // 2 + 1).index_add_(0, shell, (values**2).mean(1))
-    profile = (power / torch.bincount(shell, minlength=box // 2 + 1).clamp(min=1)).sqrt()
-    used = profile[shell] > 1e-6 * profile.max()
+    power = density.new_zeros(box // 2 + 1, r).index_add_(0, shell, (values**2).mean(2))
+    profile = (power / torch.bincount(shell, minlength=box // 2 + 1).clamp(min=1)[:, None]).sqrt()
+    least = 1e-6 * profile.amax(0)
+    used = (profile > least).any(1)[shell]  # what one component lacks, another may have
     points, values, shell = points[used], values[used], shell[used]
+    amplitude = profile.clamp(min=torch.maximum(least, least.new_tensor(torch.finfo(least.dtype).tiny)))
     weights = ssnr[shell].sqrt() * torch.where(points[:, 0] == 0, 0.5, 1.0)  # the plane holds both mates
-    return FieldTarget(points, values / profile[shell, None], weights / weights.mean(), profile, density)
+    white = (values / amplitude[shell, :, None]).flatten(1)
+    return FieldTarget(points, white, weights / weights.mean(), profile[:, 0] if r == 1 else profile.T.contiguous(), density)

@@ -91,7 +91,7 @@ class Cells:
         return tuple(plane.index_select(0, self.first + (x + y + z)) for z in (0, sz) for y in (0, sy) for x in (0, sx))
 
 
-def _gridding_window(box: int, padded: int, device: str | torch.device) -> Float[Tensor, "d d d"]:
+def gridding_window(box: int, padded: int, device: str | torch.device) -> Float[Tensor, "d d d"]:
     """sinc²(x/padded) per axis: what trilinear interpolation on the lattice of `padded` does to the density."""
     axis = (torch.arange(box, device=device, dtype=torch.float32) - box // 2) / padded
     w = torch.sinc(axis) ** 2
@@ -101,7 +101,7 @@ def _gridding_window(box: int, padded: int, device: str | torch.device) -> Float
 def raster(volume: Float[Tensor, "*r d d d"], grid: BallGrid) -> Float[Tensor, "v r2"]:
     """Density to half ball, gridding-corrected; r volumes side by side as r2 = 2r columns (re₁, im₁, re₂, im₂, …)."""
     d, padded = volume.shape[-1], volume.shape[-1] * grid.oversampling
-    corrected = volume / _gridding_window(d, padded, volume.device)
+    corrected = volume / gridding_window(d, padded, volume.device)
     # factor: volume_to_coeff divides by the padded size, the convention by d.
     full = volume_to_coeff(centred_resize(corrected, padded, 3)) * grid.oversampling
     m = grid.half
@@ -127,7 +127,7 @@ def unraster(ball: Float[Tensor, "v 2"], grid: BallGrid) -> Float[Tensor, "d d d
     full[c - inside : c + inside + 1, c - inside : c + inside + 1, c - inside : c + 1] = half.flip(0, 1, 2).conj()
     full[c - inside : c + inside + 1, c - inside : c + inside + 1, c + 1 : c + inside + 1] = half[:, :, 1:]
     density = centred_resize(coeff_to_volume(full), grid.box, 3) / grid.oversampling
-    return density / _gridding_window(grid.box, padded, ball.device)
+    return density / gridding_window(grid.box, padded, ball.device)
 
 
 class _Interpolate(torch.autograd.Function):

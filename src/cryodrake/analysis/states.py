@@ -1,0 +1,115 @@
+"""A heterogeneous job as it lies on disk: its states, its field, and its images with what was found of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.data.halves import half_sets
+from cryodrake.errors import InputError
+from cryodrake.fields.factored import FactoredField
+from cryodrake.fields.statistics import edge_px, flatten_solvent
+from cryodrake.io.particles import read_particles
+from cryodrake.training.abinit import MASK_RADIUS, choose_device
+from cryodrake.training.config import InputOptions
+from cryodrake.training.events import AbstractReporter
+from cryodrake.training.images import WeightedImages
+from cryodrake.training.state_maps import LatentImages
+
+LARGEST_RADIUS = 0.49  # of the box
+
+
+def read_latents(job: Path) -> Float32[np.ndarray, "n z"]:
+    """JOB/latents.npy.
+
+    Raises:
+        InputError: the job has none, or the file holds something else.
+    """
+    path = job / "latents.npy"
+    if not path.exists():
+        raise InputError("this job has no states; it was run with --zdim 0, or is not finished", where=job, expected=path.name)
+    latents = _read_array(path)
+    if latents.ndim != 2 or 0 in latents.shape or not np.isfinite(latents).all():
+        raise InputError(f"holds an array of shape {latents.shape}", where=path, expected="(particles, zdim), finite numbers")
+    return latents
+
+
+def read_precision(job: Path, n: int, zdim: int) -> Float32[np.ndarray, "n z z"] | None:
+    """JOB/latents_precision.npy, the posterior precision of each latent; None where the job has none.
+
+    Raises:
+        InputError: the file does not go with n latents of zdim coordinates.
+    """
+    path = job / "latents_precision.npy"
+    if not path.exists():
+        return None
+    precision = _read_array(path)
+    if precision.shape != (n, zdim, zdim) or not np.isfinite(precision).all():
+        wanted = f"{(n, zdim, zdim)}, finite numbers"
+        raise InputError(f"holds an array of shape {precision.shape}", where=path, expected=wanted)
+    return precision
+
+
+def _read_array(path: Path) -> Float32[np.ndarray, "..."]:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"cannot be read: {error}", where=path, expected="numbers as numpy saves them (.npy)") from error
+
+
+def radius_A(options: InputOptions, box_A: float) -> float:
+    """Of the sphere that holds the particle, as in the run itself."""
+    return MASK_RADIUS * box_A if options.diameter_A is None else min(options.diameter_A / 2, LARGEST_RADIUS * box_A)
+
+
+def decoded_maps(
+    field: FactoredField, z: Float[Tensor, "m z"], box: int, pixel_size_A: float, radius_A: float
+) -> Iterator[Float[Tensor, "d d d"]]:
+    """The field's maps at these states, zero outside the sphere of `radius_A`."""
+    with torch.no_grad():
+        for volume in field.volumes(z, box, box * pixel_size_A):
+            yield flatten_solvent(volume, radius_A / pixel_size_A, edge_px(box))
+
+
+def latent_images(job: Path, options: InputOptions, reporter: AbstractReporter) -> tuple[LatentImages, float]:
+    """The images that the job was made from with its poses, half sets and states, and their pixel size in Å.
+
+    Raises:
+        InputError: the images are no longer where they were, or the job's files do not go together.
+    """
+    star = job / "particles.star"
+    table = read_particles(star, need_images=False).table
+    latents = read_latents(job)
+    if table.rotations is None or table.shifts_A is None or table.half_set is None:
+        raise InputError("the particles have no poses or half sets", where=star, expected="a finished job")
+    particles = read_particles(
+        options.particles, ctf=options.ctf, ind=options.ind, datadir=options.datadir, pixel_size_A=options.apix
+    )
+    if not len(latents) == len(table) == particles.n:
+        counts = f"{len(latents)} latents, {len(table)} poses and {particles.n} images"
+        raise InputError(f"there are {counts}", where=job, expected="one of each per particle")
+    precision = read_precision(job, *latents.shape)
+    reporter.phase("read", particles.n, "reading and cleaning the images")
+    store = CoefficientStore.build(
+        particles,
+        options.box,
+        options.diameter_A,
+        choose_device(options.device),
+        options.memory_gib,
+        progress=lambda done, total: reporter.step(done),
+    )
+    device = store.device
+    data = LatentImages(
+        images=WeightedImages(store, store.noise, torch.ones(store.n, device=device)),
+        rotation=torch.from_numpy(table.rotations).float().to(device),
+        shift_px=torch.from_numpy(table.shifts_A / store.pixel_size_A).float().to(device),
+        half=half_sets(table, options.seed).to(device),
+        latents=torch.from_numpy(latents).to(device),
+        precision=None if precision is None else torch.from_numpy(precision).to(device),
+        radius_px=radius_A(options, store.box_A) / store.pixel_size_A,
+    )
+    return data, store.pixel_size_A
