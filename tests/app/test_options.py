@@ -69,7 +69,7 @@ GOOD = 'command = "abinit"\n\n[options]\nparticles = "a.star"\nout = "job"\n'
         (GOOD + 'device = "fast"\n', ["line 6", "one of auto, cpu, cuda"]),
         (GOOD + "box = 63\n", ["--box", "box is 63", "an even number"]),
         (GOOD + "apix = -1\n", ["--apix", "a positive number"]),
-        (GOOD + "zdim = 8\n", ["--zdim", "expected: 0"]),
+        (GOOD + "zdim = 99\n", ["--zdim", "expected: 0"]),
         (GOOD + "resume = true\n", ["line 6", "unknown option 'resume'"]),
         (GOOD + "box = \n", ["not valid TOML", "line 6"]),
         ("seed = 1\n" + GOOD, ["line 1", "unknown option 'seed'", "[options]"]),

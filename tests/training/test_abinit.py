@@ -76,9 +76,9 @@ def test_devices():
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def test_latents_are_refused_by_this_version(tmp_path):
+def test_an_absurd_number_of_latents_is_refused(tmp_path):
     with pytest.raises(InputError, match="zdim"):
-        AbinitConfig(particles=tmp_path / "a.star", out=tmp_path / "job", zdim=2)
+        AbinitConfig(particles=tmp_path / "a.star", out=tmp_path / "job", zdim=99)
 
 
 def test_first_passes_use_a_part_of_the_images_and_all_are_in_at_the_end(data, tmp_path, shortened, monkeypatch):

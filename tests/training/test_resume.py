@@ -4,7 +4,7 @@ import pytest
 
 from cryodrake.errors import JobStopped
 from cryodrake.io.job import JobFolder
-from cryodrake.training import abinit, refinement
+from cryodrake.training import abinit, refinement, settling
 from cryodrake.training.bootstrap import Stage
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.events import QuietReporter
@@ -35,7 +35,7 @@ class Counting(QuietReporter.__mro__[1]):
 def quick(shortened):
     with pytest.MonkeyPatch.context() as patch:
         shortened(patch, QUICK, batch=30, most_starts=2)
-        patch.setattr(abinit, "MOST_ITERATIONS", 5)
+        patch.setattr(settling, "MOST_PASSES", 5)
         patch.setattr(abinit, "ROWS_PER_PROGRESS", 20)
         patch.setattr(refinement, "COARSEST_DEG", 40.0)
         patch.setattr(refinement, "STEP_AT_EDGE", 8.0)

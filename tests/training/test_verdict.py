@@ -9,7 +9,7 @@ from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import StackWriter
-from cryodrake.training import abinit, starts
+from cryodrake.training import abinit, settling, starts
 from cryodrake.training.bootstrap import Stage
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.events import QuietReporter
@@ -99,7 +99,7 @@ def noise(tmp_path_factory):
 
 def test_noise_does_not_converge(noise, shortened, tmp_path, monkeypatch):
     shortened(monkeypatch, (Stage(30, 30.0, 7.0, 8.0, rate=0.3, momentum=0.8),), batch=60, most_starts=2)
-    monkeypatch.setattr(abinit, "MOST_ITERATIONS", 3)
+    monkeypatch.setattr(settling, "MOST_PASSES", 3)
     config = AbinitConfig(particles=noise / "particles.star", out=tmp_path / "job", device="cpu")
     reporter = QuietReporter()
     abinit.run(config, JobFolder.create(tmp_path / "job"), reporter)

@@ -15,29 +15,26 @@ from cryodrake.io.job import JobFolder
 from cryodrake.io.particles import ParticleFile, read_particles
 from cryodrake.physics.fourier import centred_resize, coeff_to_volume, volume_to_coeff
 from cryodrake.physics.fsc import resolution_A
-from cryodrake.training import refinement, starts
+from cryodrake.training import conformations, refinement, settling, starts
 from cryodrake.training.bootstrap import BATCH, SCHEDULE
 from cryodrake.training.config import AbinitConfig, InputOptions
 from cryodrake.training.estimates import image_amplitudes, residual_noise
 from cryodrake.training.events import AbstractReporter
 from cryodrake.training.images import WeightedImages
-from cryodrake.training.output import shifts_in_A, write_consensus, write_half_maps, write_particles
+from cryodrake.training.output import shifts_in_A, write_consensus, write_field, write_half_maps, write_particles
+from cryodrake.training.output_states import states_target, write_latents, write_state_maps, write_states_field
 from cryodrake.training.state import RunState
 from cryodrake.training.symmetry import operators_of
 from cryodrake.training.verdict import judge
 
 MASK_RADIUS = 0.42  # of the box: the particle, while nothing is known
 FIRST_IMAGES = 5000  # of the first pass; each pass has twice as many as the one before, until all are in
-MOST_ITERATIONS = 14  # with all images
 MOVED_DEG = 15.0
-MOVED_SHARE = 0.02  # of the images that a search of all may find elsewhere, for it to have been the last
-LITTLE = 1.02  # factor of resolution that is no progress
 SURE = 0.9
 SURPRISING = -2.0  # standard deviations: an image that holds so much less of the map than others do is searched again
 SCALE_RADIUS = 20.0  # of the references that images' scales are read from: nearly all of the signal
 BATCH_STEPS = sum(stage.steps for stage in SCHEDULE)
 ROWS_PER_PROGRESS = 2500
-STILL_DEG = 0.25  # median pose change, as a fraction of the expected error, below which poses stand still
 
 
 def choose_device(name: str) -> torch.device:
@@ -71,22 +68,43 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter) -> Non
     particles, store = load(config, job, reporter)
     saved = job.load_latest()
     if saved is None:
-        state = RunState.first(half_sets(particles.table, config.seed), store.noise, store.box)
+        state = RunState.first(half_sets(particles.table, config.seed), store.noise, store.box, config.zdim)
     else:
         state = RunState.restore(saved[1], saved[2], store.device)
     run_ = AbinitRun(config, job, reporter, store, state)
     run_.bootstrap()
     run_.refine()
     maps = run_.join()
-    write_half_maps(job, maps, store.pixel_size_A)
-    poses = (state.joint_rotation, state.joint_shift_px)
-    write_consensus(job, run_.images, *poses, maps, run_.particle_radius_px, store.pixel_size_A, config.seed, reporter)
-    state.fsc = maps.fsc
-    write_particles(job, particles, state.joint_rotation, shifts_in_A(state.joint_shift_px, store), state.half, state.confidence)
+    found = run_.find_states(maps)
+    write_results(run_, particles, maps, found)
     verdict = judge(state, store)
     if not verdict.converged:
         reporter.warn(verdict.words)
     reporter.finish(verdict.converged, verdict.words, **verdict.numbers)
+
+
+def write_results(
+    run_: "AbinitRun", particles: ParticleFile, halves: refinement.HalfMaps, found: conformations.Conformations | None
+) -> None:
+    """Maps, the field, particles, and what there is of states."""
+    job, state, store, reporter, seed = run_.job, run_.state, run_.store, run_.reporter, run_.config.seed
+    radius_px, pixel_size_A = run_.particle_radius_px, store.pixel_size_A
+    write_half_maps(job, halves, pixel_size_A)
+    poses = state.joint_rotation, state.joint_shift_px
+    reporter.phase("maps", 2, "back-projecting to full resolution")
+    images = WeightedImages(store, state.noise, state.joint_scale)
+    target = write_consensus(job, images, *poses, halves, radius_px, pixel_size_A)
+    reporter.step(1)
+    if found is None:
+        write_field(job, target, radius_px, pixel_size_A, seed)
+    else:
+        write_states_field(job, states_target(found, target), radius_px, pixel_size_A, seed)
+        write_latents(job, state)
+    reporter.step(2)
+    if found is not None:
+        write_state_maps(job, images, state, radius_px, pixel_size_A, reporter)
+    state.fsc = halves.fsc
+    write_particles(job, particles, state.joint_rotation, shifts_in_A(state.joint_shift_px, store), state.half, state.confidence)
 
 
 class AbinitRun:
@@ -188,7 +206,7 @@ class AbinitRun:
         """Poses and maps in turn until neither changes."""
         while self.state.phase == "refine":
             self._iterate()
-            if self._settled():
+            if settling.is_settled(self.state.history, self.store.n):
                 self.state.phase = "join"
             self.checkpoint()
 
@@ -200,9 +218,22 @@ class AbinitRun:
         halves = refinement.half_maps(sums, self.particle_radius_px)
         if state.phase == "join":
             self._polish_jointly(*refinement.joint_references(sums, halves))
-            state.phase = "finish"
+            state.joint_scale = state.scale.clone()
+            state.phase = "states" if self.config.zdim else "finish"
             self.checkpoint()
         return halves
+
+    def find_states(self, halves: refinement.HalfMaps) -> conformations.Conformations | None:
+        """States, and poses that know of them, where they are asked for."""
+        if not self.config.zdim:
+            return None
+        seed, radius_px = self.config.seed, self.particle_radius_px
+        found = conformations.Conformations(self.store, self.state, self.reporter, halves, radius_px, seed, self._poll)
+        if self.state.phase == "states":
+            found.run(self.checkpoint)
+            self.state.phase = "finish"
+            self.checkpoint()
+        return found
 
     def _polish_jointly(self, maps: Tensor, curve: Tensor) -> None:
         state = self.state
@@ -264,7 +295,7 @@ class AbinitRun:
 
     def _iterate(self) -> None:
         state, store = self.state, self.store
-        whole = self._search_all_again()
+        whole = settling.wants_all_searched(state.history, store.n)
         words = "searching all poses" if whole else "improving poses"
         words += f" to {store.box_A / state.radius:.1f} Å" + (f", {state.active:,} images" if state.active < store.n else "")
         self.reporter.phase(f"refine {state.iteration + 1}", state.active, words)
@@ -335,31 +366,6 @@ class AbinitRun:
         found = refinement.local_poses(self.images, rows, volume, state.radius, state.rotation[rows], state.shift_px[rows])
         state.rotation[rows], state.shift_px[rows], state.sigma_deg[rows] = found.rotation, found.shift_px, found.sigma_deg
 
-    def _search_all_again(self) -> bool:
-        """First of all, and when nothing else brings any more: images that are sure may be wrong, because the map was."""
-        history = self.state.history
-        return not history or (
-            len(history) > 1
-            and history[-1]["images"] == self.store.n
-            and not history[-1]["whole"]
-            and not self._better()
-            and not self._searched_in_vain()
-        )
-
-    def _better(self) -> bool:
-        """Whether the last pass brought resolution."""
-        history = self.state.history
-        gain = history[-2]["resolution_A"] / history[-1]["resolution_A"]
-        return not gain < LITTLE
-
-    def _searched_in_vain(self) -> bool:
-        """Whether a search of all images at the present radius has found nearly all of them where they were."""
-        history = self.state.history
-        return any(
-            pass_["whole"] and pass_["moved_share"] <= MOVED_SHARE and pass_["radius"] > history[-1]["radius"] - 2
-            for pass_ in history[1:]
-        )
-
     def _reestimate(self) -> None:
         state = self.state
         poses = (self.label, state.rotation, state.shift_px)
@@ -368,13 +374,3 @@ class AbinitRun:
         references = [Reference.build(volume, min(state.radius, SCALE_RADIUS)) for volume in state.maps.flatten(0, 1)]
         amplitudes = image_amplitudes(self.store, references, *poses, state.noise)
         state.scale, state.surprise = amplitudes.scale, amplitudes.surprise
-
-    def _settled(self) -> bool:
-        """Whether poses and resolution stand still after the last global pass, or the limit is reached."""
-        history = [pass_ for pass_ in self.state.history if pass_["images"] == self.store.n]
-        if len(history) >= MOST_ITERATIONS:
-            return True
-        if not history:
-            return False
-        still = history[-1]["median_pose_change_deg"] < STILL_DEG * history[-1]["sigma_deg"]
-        return len(history) > 1 and still and not self._better() and self._searched_in_vain()

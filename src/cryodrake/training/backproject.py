@@ -10,7 +10,7 @@ from cryodrake.training.abinit import MASK_RADIUS, load
 from cryodrake.training.config import BackprojectConfig
 from cryodrake.training.events import AbstractReporter
 from cryodrake.training.images import WeightedImages
-from cryodrake.training.output import write_consensus, write_half_maps, write_particles
+from cryodrake.training.output import write_consensus, write_field, write_half_maps, write_particles
 from cryodrake.training.refinement import fold_labels, fold_sums, half_maps
 
 
@@ -33,7 +33,11 @@ def run(config: BackprojectConfig, job: JobFolder, reporter: AbstractReporter) -
     reporter.phase("halves", 1, "back-projecting the half sets")
     found = half_maps(fold_sums(images, fold_labels(half), rotation, shift_px, store.box / 2), radius_px)
     write_half_maps(job, found, store.pixel_size_A)
-    write_consensus(job, images, rotation, shift_px, found, radius_px, store.pixel_size_A, config.seed, reporter)
+    reporter.phase("maps", 2, "back-projecting to full resolution")
+    target = write_consensus(job, images, rotation, shift_px, found, radius_px, store.pixel_size_A)
+    reporter.step(1)
+    write_field(job, target, radius_px, store.pixel_size_A, config.seed)
+    reporter.step(2)
     confidence = torch.ones(store.n, device=device)
     write_particles(job, particles, rotation, shift_px * store.pixel_size_A, half, confidence)
     resolution = resolution_A(found.fsc, 0.143, store.box_A)

@@ -12,6 +12,8 @@ import tyro
 
 from cryodrake.errors import InputError
 
+MOST_ZDIM = 32
+
 
 @dataclass(frozen=True)
 class InputOptions:
@@ -64,8 +66,8 @@ class AbinitConfig(InputOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.zdim != 0:
-            raise InputError(f"zdim is {self.zdim}", where="--zdim", expected="0: this version reconstructs one rigid structure")
+        if not 0 <= self.zdim <= MOST_ZDIM:
+            raise InputError(f"zdim is {self.zdim}", where="--zdim", expected=f"0 for one rigid structure, or 1 to {MOST_ZDIM}")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from cryodrake.fields.fit import fit_network
 from cryodrake.fields.mlp import MLPField
 from cryodrake.fields.statistics import signal_to_noise
 from cryodrake.fields.store import save_field
-from cryodrake.fields.target import from_sums
+from cryodrake.fields.target import FieldTarget, from_sums
 from cryodrake.inference.reconstruct import accumulate
 from cryodrake.inference.source import AbstractImages
 from cryodrake.io.atomic import write_text_atomic
@@ -25,7 +25,6 @@ from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import write_map
 from cryodrake.io.particles import ParticleFile
 from cryodrake.physics.fsc import fsc
-from cryodrake.training.events import AbstractReporter
 from cryodrake.training.refinement import HalfMaps
 from cryodrake.training.solvent import flatten_solvent, solvent_mask
 
@@ -40,29 +39,28 @@ def write_half_maps(job: JobFolder, halves: HalfMaps, pixel_size_A: float) -> No
 def write_consensus(
     job: JobFolder,
     images: AbstractImages,
-    rotation: Tensor,
-    shift_px: Tensor,
+    rotation: Float[Tensor, "n 3 3"],
+    shift_px: Float[Tensor, "n 2"],
     halves: HalfMaps,
     particle_radius_px: float,
     pixel_size_A: float,
-    seed: int,
-    reporter: AbstractReporter,
-) -> None:
-    """The map of all images, and a field trained on it; `halves` tell its signal-to-noise ratio."""
-    box = images.disc.box
-    reporter.phase("maps", 2, "back-projecting to full resolution")
+) -> FieldTarget:
+    """The map of all images, filtered by what `halves` tell of its signal-to-noise ratio; returned as a field's target."""
     sums = accumulate(images, torch.arange(len(rotation), device=rotation.device), rotation, shift_px, halves.grid)
     ssnr = signal_to_noise(halves.sums[0], halves.sums[1], halves.grid, particle_radius_px)
     target = from_sums(sums, halves.grid, particle_radius_px, ssnr)
     write_map(job.maps / "consensus.mrc", target.density[0].cpu().numpy(), pixel_size_A)
-    reporter.step(1)
-    field = MLPField.for_particle(box, box * pixel_size_A, particle_radius_px, seed=seed).to(rotation.device)
+    return target
+
+
+def write_field(job: JobFolder, target: FieldTarget, particle_radius_px: float, pixel_size_A: float, seed: int) -> None:
+    """A field trained on the target, and its map."""
+    box, device = target.density.shape[-1], target.density.device
+    field = MLPField.for_particle(box, box * pixel_size_A, particle_radius_px, seed=seed).to(device)
     fit_network(field, target)
-    mask = solvent_mask(box, particle_radius_px, rotation.device)
-    density = flatten_solvent(field.to_volume()[0].detach(), mask)
+    density = flatten_solvent(field.to_volume()[0].detach(), solvent_mask(box, particle_radius_px, device))
     write_map(job.maps / "field.mrc", density.cpu().numpy(), pixel_size_A)
     save_field(job.checkpoints / "field.safetensors", field)
-    reporter.step(2)
 
 
 def _write_fsc(job: JobFolder, found: HalfMaps, box_A: float) -> None:

@@ -17,23 +17,29 @@ class RunState:
     """The homogeneous run. n particles, g optics groups, s shells, d box.
 
     Attributes:
-        phase: what comes next: "bootstrap", "refine", "join" or "finish".
+        phase: what comes next: "bootstrap", "refine", "join", "states" (where zdim is not 0) or "finish".
         iteration: refinement iterations done; active: number of images in use, all of them before it ends.
         radius: Fourier radius of the next search, cycles per box.
         rotation, shift_px: current poses; half: 1 or 2.
-        joint_rotation, joint_shift_px: poses from the map of both halves, after the phase "join".
+        joint_rotation, joint_shift_px, joint_scale: poses and scales from maps of both halves, after the phase "join".
         confidence: probability that the pose's basin is the right one; sigma_deg: standard deviation of the rotation in it.
         rival: how each image's closest competitor lies, NaN where there is none; operators: the symmetry found from them.
         noise, scale: see `WeightedImages`; surprise: see `estimates.Amplitudes`.
         maps: (2 f d d d) references of the half sets' folds, filtered and masked; before the halves part, the same map throughout.
         fsc: (s,) between the half maps.
-        start_maps: the starts' maps in their reduced box; starts: one entry per start; history: one entry per refinement iteration.
+        latents, precision: posterior mean and precision of each image's state; components (r d d d): mean and components of
+            the maps, unfiltered; component_fsc: (r s) what is known of them; none of it where zdim is 0.
+        gain: log likelihood per unseen image that states bring, None while nobody has asked; is_flexible: whether that is more
+            than chance.
+        start_maps: the starts' maps in their reduced box; starts: one entry per start; history: one entry per refinement
+            iteration; rounds: one per round of states.
     """
 
     rotation: Float[Tensor, "n 3 3"]
     shift_px: Float[Tensor, "n 2"]
     joint_rotation: Float[Tensor, "n 3 3"]
     joint_shift_px: Float[Tensor, "n 2"]
+    joint_scale: Float[Tensor, " n"]
     half: Int64[Tensor, " n"]
     confidence: Float[Tensor, " n"]
     sigma_deg: Float[Tensor, " n"]
@@ -45,15 +51,22 @@ class RunState:
     maps: Float[Tensor, "2 f d d d"]
     fsc: Float[Tensor, " s"]
     start_maps: Float[Tensor, "m d2 d2 d2"]
+    latents: Float[Tensor, "n z"]
+    precision: Float[Tensor, "n z z"]
+    components: Float[Tensor, "r d d d"]
+    component_fsc: Float[Tensor, "r s"]
     phase: str = "bootstrap"
     iteration: int = 0
     active: int = 0
     radius: float = 0.0
+    gain: float | None = None
+    is_flexible: bool = False
     starts: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
+    rounds: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def first(cls, half: Tensor, noise: Tensor, box: int) -> "RunState":
+    def first(cls, half: Tensor, noise: Tensor, box: int, zdim: int = 0) -> "RunState":
         """Nothing known but the noise and the half sets."""
         n, device = len(half), noise.device
         return cls(
@@ -61,6 +74,7 @@ class RunState:
             shift_px=torch.zeros(n, 2, device=device),
             joint_rotation=torch.eye(3, device=device).expand(n, 3, 3).clone(),
             joint_shift_px=torch.zeros(n, 2, device=device),
+            joint_scale=torch.ones(n, device=device),
             half=half.to(device),
             confidence=torch.zeros(n, device=device),
             sigma_deg=torch.zeros(n, device=device),
@@ -72,6 +86,10 @@ class RunState:
             maps=torch.zeros(2, 0, box, box, box, device=device),
             fsc=torch.zeros(box // 2 + 1, device=device),
             start_maps=torch.zeros(0, 0, 0, 0, device=device),
+            latents=torch.zeros(n, zdim, device=device),
+            precision=torch.zeros(n, zdim, zdim, device=device),
+            components=torch.zeros(0, box, box, box, device=device),
+            component_fsc=torch.zeros(0, box // 2 + 1, device=device),
             active=n,
         )
 

@@ -114,3 +114,16 @@ def preconditioned(sums: Float[Tensor, "v c"], moment: Float[Tensor, "r r"], gri
     r = len(moment)
     mixed = torch.einsum("rs,vsc->vrc", torch.linalg.inv(moment), sums[:, :-1].unflatten(1, (r, 2)))
     return torch.stack([solve(torch.cat([mixed[:, j], sums[:, -1:]], 1), grid, ridge=RIDGE) for j in range(r)])
+
+
+def oriented(volumes: Float[Tensor, "r d d d"], states: States) -> Float[Tensor, "r d d d"]:
+    """The same model with components that are orthogonal, the strongest first, and states of unit variance.
+
+    So that coordinates mean the same in every run: a state's direction is what moves most. The sign makes the latents' third
+    moment positive.
+    """
+    flat = volumes[1:].flatten(1)
+    turn = torch.linalg.eigh(flat @ flat.T).eigenvectors.flip(1)  # the states are standard: any rotation leaves them so
+    skew = (states.mean @ turn).pow(3).mean(0)
+    turn = turn * torch.where(skew < 0, -1.0, 1.0)
+    return torch.cat([volumes[:1], (turn.T @ flat).view_as(volumes[1:])])

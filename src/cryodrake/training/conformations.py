@@ -1,0 +1,210 @@
+"""States and poses together, from where the homogeneous refinement ended.
+
+A round learns a linear model of the structures from all images at their present poses (`training.subspace`), makes its components
+at full resolution, and poses each image anew against the map of its own state, made without that image's fold: the nearest of a
+few anchor states, so that the search stays what it is for one structure. Images that hold surprisingly little of the map at their
+state are searched over all poses.
+
+The first model is learned from half set 1 and judged by half set 2. Where states do not make images that it has not seen more
+likely there is nothing to model, and the structure is called rigid.
+"""
+
+from collections.abc import Callable
+from typing import final
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.inference import local
+from cryodrake.inference.basins import nearest_deg
+from cryodrake.inference.reference import Reference, box_for_radius, crop_map
+from cryodrake.inference.states import States, infer_all
+from cryodrake.physics.fourier import centred_resize, coeff_to_volume, volume_to_coeff
+from cryodrake.physics.masks import around
+from cryodrake.physics.slices import BallGrid, raster
+from cryodrake.training import refinement
+from cryodrake.training.anchors import anchors_of
+from cryodrake.training.components import ComponentStep, as_references, component_step, component_sums
+from cryodrake.training.estimates import amplitudes_of
+from cryodrake.training.events import AbstractReporter
+from cryodrake.training.images import WeightedImages
+from cryodrake.training.solvent import EDGE, flatten_solvent, solvent_mask
+from cryodrake.training.state import RunState
+from cryodrake.training.subspace import SubspaceFit, oriented
+
+ROUNDS = 2  # in which images are posed anew; one more without it ends the run
+FITTED = 10000  # images that components are learned from
+RADIUS = 16.0  # cycles per box, of what states are told by
+GROWN = 3.0 / 64  # of the box, beyond the consensus: a moving part is blurred there
+SURE = 3.0  # standard errors by which states must make unseen images likelier
+SURPRISING = -2.0
+
+
+@final
+class Conformations:
+    """The rounds, over the run's state. `halves` are the half maps of the homogeneous refinement."""
+
+    def __init__(
+        self,
+        store: CoefficientStore,
+        state: RunState,
+        reporter: AbstractReporter,
+        halves: refinement.HalfMaps,
+        particle_radius_px: float,
+        seed: int,
+        poll: Callable[[], None],
+    ):
+        self.store, self.state, self.reporter, self.halves, self.seed, self.poll = store, state, reporter, halves, seed, poll
+        box, device = store.box, store.device
+        grown = around(halves.particle, 0.5, GROWN * box, EDGE * box)
+        self.mask = torch.maximum(halves.particle, grown) * solvent_mask(box, particle_radius_px, device)
+        self.label = refinement.fold_labels(state.half)
+        self.everyone = torch.arange(store.n, device=device)
+
+    @property
+    def images(self) -> WeightedImages:
+        return WeightedImages(self.store, self.state.noise, self.state.joint_scale)
+
+    @property
+    def radius(self) -> float:
+        """Of what states are told by."""
+        return min(RADIUS, refinement.seen_radius(self.halves.inside), self.store.box / 2)
+
+    def run(self, checkpoint: Callable[[], None]) -> None:
+        """All rounds; `checkpoint` is called after each."""
+        state = self.state
+        if state.gain is None:
+            self.judge()
+            checkpoint()
+        while state.is_flexible and len(state.rounds) <= ROUNDS:
+            self.round(last=len(state.rounds) == ROUNDS)
+            checkpoint()
+
+    def judge(self) -> None:
+        """Learn from half set 1, ask half set 2; the first guess of the latents."""
+        state = self.state
+        self.reporter.phase("states 1", 2, "asking whether there are states")
+        generator = torch.Generator().manual_seed(self.seed * 1000 + 700)
+        guess = torch.randn(self.store.n, state.latents.shape[1], generator=generator).to(self.store.device)
+        first, second = (self._some(torch.nonzero(state.half == h).squeeze(1), FITTED // 2) for h in (1, 2))
+        fit = self._fit(first, guess)
+        self.reporter.step(1)
+        ball, rigid = raster(fit.volumes, fit.grid), raster(fit.volumes[:1], fit.grid)
+        poses = second, state.joint_rotation[second], state.joint_shift_px[second]
+        gain = (
+            infer_all(self.images, *poses, ball, fit.grid).log_marginal
+            - infer_all(self.images, *poses, rigid, fit.grid).log_marginal
+        )
+        error = float(gain.std()) / len(gain) ** 0.5
+        state.gain = float(gain.mean())
+        state.is_flexible = state.gain > SURE * error
+        state.latents = self._infer(fit.volumes, fit.grid).mean
+        self.reporter.step(2, log_marginal_gain=state.gain)
+
+    def round(self, last: bool) -> None:
+        """The model from the present poses and then, unless it is the last round, poses from the model."""
+        state = self.state
+        self.reporter.phase(f"states {len(state.rounds) + 2}", 3, "learning the states")
+        fit = self._fit(self._some(self.everyone, FITTED), state.latents)
+        self.reporter.step(1)
+        small = oriented(fit.volumes, fit.states)
+        states = self._infer(small, fit.grid)
+        state.latents, state.precision = states.mean, states.precision
+        self._rescale(states)
+        self.poll()
+        self.reporter.step(2)
+        start = torch.cat([self._mean()[None], _padded(small[1:], self.store.box)])
+        radius = min(refinement.seen_radius(self.halves.inside), self.store.box / 2)
+        step = component_step(self.images, self.label, state.joint_rotation, state.joint_shift_px, states, start, radius)
+        state.components, state.component_fsc = step.volumes(), step.agreement(self.mask)
+        record = {"log_marginal": float(states.log_marginal.mean()), "radius": radius}
+        if not last:
+            record |= self._pose(states, step)
+        state.rounds.append(record)
+        self.reporter.step(3, **record)
+
+    def _fit(self, rows: Int64[Tensor, " m"], guess: Float[Tensor, "n z"]) -> SubspaceFit:
+        state = self.state
+        mean = flatten_solvent(self._mean(), self.mask)
+        poses = state.joint_rotation[rows], state.joint_shift_px[rows]
+        fit = SubspaceFit(self.images, rows, *poses, mean, self.mask, guess[rows], self.radius)
+        fit.run()
+        return fit
+
+    def _mean(self) -> Float[Tensor, "d d d"]:
+        return self.state.components[0] if len(self.state.components) else self.halves.raw.mean(0)
+
+    def _infer(self, volumes: Float[Tensor, "r d d d"], grid: BallGrid) -> States:
+        poses = self.everyone, self.state.joint_rotation, self.state.joint_shift_px
+        return infer_all(self.images, *poses, raster(volumes, grid), grid)
+
+    def _some(self, rows: Int64[Tensor, " m"], most: int) -> Int64[Tensor, " m2"]:
+        generator = torch.Generator().manual_seed(self.seed * 1000 + 701)
+        return rows[torch.randperm(len(rows), generator=generator)[:most].sort().values.to(rows.device)]
+
+    def _rescale(self, states: States) -> None:
+        """Scales and surprises, of images against the maps of their own states."""
+        state = self.state
+        cross, power = states.cross / state.joint_scale, states.power / state.joint_scale**2
+        found = amplitudes_of(cross, power, torch.ones_like(cross, dtype=torch.bool))
+        state.joint_scale, state.surprise = found.scale, found.surprise
+
+    def _pose(self, states: States, step: ComponentStep) -> dict[str, float]:
+        """Every image anew, against the map of its anchor without its fold."""
+        state, store = self.state, self.store
+        before = state.joint_rotation.clone()
+        centres, nearest = anchors_of(states.mean, self.seed)
+        coefficients = torch.nn.functional.pad(centres, (1, 0), value=1.0)
+        radius = step.grid.radius
+        start, grid = raster(step.start, step.grid), BallGrid(box_for_radius(radius, store.box), radius)
+        doubtful = state.surprise < SURPRISING
+        search = self._grid(step.volumes()[0], radius, float(doubtful.float().mean()))
+        self.reporter.phase(
+            f"poses {len(state.rounds) + 1}", store.n, f"posing images in their states to {store.box_A / radius:.1f} Å"
+        )
+        done = 0
+        for number in range(2 * refinement.FOLDS):
+            rows = torch.nonzero(self.label == number).squeeze(1)
+            poses = state.joint_rotation[rows], state.joint_shift_px[rows]
+            fold = component_sums(self.images, rows, *poses, states[rows], start, step.grid)
+            volumes = as_references(step.without(fold), state.component_fsc, self.mask)
+            ball = raster(torch.stack([crop_map(v, grid.box) for v in volumes]), grid)
+            for a, mix in enumerate(coefficients):
+                self._polish(rows[(nearest[rows] == a) & ~doubtful[rows]], Reference(_mixed(ball, mix), grid))
+            self._search(rows[doubtful[rows]], volumes[0], radius, search)
+            done += len(rows)
+            self.reporter.step(done, particles=len(rows))
+            self.poll()
+        change_deg = nearest_deg(before, state.joint_rotation, state.operators)
+        return {"mean_pose_change_deg": float(change_deg.mean()), "median_pose_change_deg": float(change_deg.median())}
+
+    def _grid(self, volume: Tensor, radius: float, share: float) -> refinement.Grid:
+        coarse = refinement.search_radius(self.images, self.everyone, volume, radius) * refinement.thoroughness(share)
+        generator = torch.Generator().manual_seed(self.seed * 1000 + 702 + len(self.state.rounds))
+        return refinement.Grid.draw(min(radius, coarse), self.store.box, generator, self.store.device)
+
+    def _polish(self, rows: Tensor, reference: Reference) -> None:
+        state = self.state
+        if len(rows):
+            found = local.refine(self.images, rows, reference, state.joint_rotation[rows], state.joint_shift_px[rows])
+            state.joint_rotation[rows], state.joint_shift_px[rows] = found.rotation, found.shift_px
+
+    def _search(self, rows: Tensor, volume: Tensor, radius: float, grid: refinement.Grid) -> None:
+        state = self.state
+        if len(rows):
+            known = state.joint_rotation[rows], state.joint_shift_px[rows]
+            found = refinement.global_poses(self.images, rows, volume, radius, grid, known, False, state.operators)
+            state.joint_rotation[rows], state.joint_shift_px[rows] = found.rotation, found.shift_px
+            state.confidence[rows] = found.confidence
+
+
+def _mixed(ball: Float[Tensor, "v r2"], mix: Float[Tensor, " r"]) -> Float[Tensor, "v 2"]:
+    """One map of the components', column by column in memory as `raster` leaves them."""
+    return torch.einsum("r,rcv->cv", mix, ball.T.unflatten(0, (-1, 2))).contiguous().T
+
+
+def _padded(volumes: Float[Tensor, "r d d d"], box: int) -> Float[Tensor, "r d2 d2 d2"]:
+    """The same coefficients in a larger box."""
+    return torch.stack([coeff_to_volume(centred_resize(volume_to_coeff(v), box, 3)) for v in volumes])
