@@ -18,7 +18,7 @@ from cryodrake.fields.mixer import AffineMixer
 from cryodrake.fields.mixer_mlp import MLPMixer
 from cryodrake.fields.mlp import MLPField
 from cryodrake.fields.raster import rasterise
-from cryodrake.fields.store import load_factored_field, load_field, save_field
+from cryodrake.fields.store import load_field, load_state_field, save_field
 from cryodrake.fields.target import from_density
 from cryodrake.physics.fsc import area_under, fsc
 from cryodrake.physics.slices import BallGrid, raster
@@ -146,7 +146,7 @@ def test_a_saved_field_comes_back_exactly(mixer, kind, tmp_path):
     basis = MLPField(16, 64.0, 2.0, positions=16, width=8, components=3) if kind == "mlp" else random_grid(3)
     path = tmp_path / "field.safetensors"
     save_field(path, FactoredField(basis, mixer))
-    back = load_factored_field(path)
+    back = load_state_field(path)
     z = torch.randn(3, 2, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         assert torch.equal(back.to_volume(z), FactoredField(basis, mixer).to_volume(z))
@@ -163,7 +163,7 @@ def test_a_field_with_states_is_not_taken_for_one_without_nor_the_reverse(tmp_pa
         load_field(path)
     save_field(path, random_grid(1))
     with pytest.raises(InputError, match="no states"):
-        load_factored_field(path)
+        load_state_field(path)
     assert isinstance(load_field(path), GridField)
 
 

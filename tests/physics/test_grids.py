@@ -7,7 +7,18 @@ import torch
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
-from cryodrake.physics.grids import all_rotations, children, n_inplane, n_rotations, rotations_of, shift_grid, spacing_deg
+from cryodrake.physics.grids import (
+    all_rotations,
+    children,
+    index_of,
+    n_inplane,
+    n_rotations,
+    nearest_children,
+    rotations_of,
+    shift_grid,
+    spacing_deg,
+    square_shifts,
+)
 from cryodrake.physics.rotations import geodesic_deg, matrix_to_euler_deg, random_rotations
 
 
@@ -95,3 +106,41 @@ def test_shifts_are_a_centred_disc():
 
 def test_no_extent_is_no_shift():
     assert shift_grid(0.0, 1.0).tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize("order", [1, 2, 5])
+def test_an_index_is_read_back_from_its_rotation(order):
+    index = torch.randint(n_rotations(order), (500,), generator=torch.Generator().manual_seed(order))
+    index[:3] = torch.tensor([0, 1, n_rotations(order) - 1])
+    assert torch.equal(index_of(order, rotations_of(order, index)), index)
+    assert torch.equal(index_of(order, rotations_of(order, index).view(100, 5, 3, 3)), index.view(100, 5))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_nearest_children_are_the_nearest_of_all_in_their_directions(order):
+    """Against every in-plane angle of the four directions, the poles included."""
+    index = torch.arange(n_rotations(order))[::7]
+    n = n_inplane(order + 1)
+    every = (4 * (index // n_inplane(order))[:, None] * n + torch.arange(4 * n)).long()
+    here = rotations_of(order, index)[:, None]
+    turned = rotations_of(order + 1, every.flatten()).view(*every.shape, 3, 3)
+    distance = geodesic_deg(turned, here.expand_as(turned))
+    found = rotations_of(order + 1, nearest_children(order, index).flatten()).view(-1, 8, 3, 3)
+    expected = distance.sort(dim=1).values[:, :8]
+    torch.testing.assert_close(geodesic_deg(found, here.expand_as(found)), expected, atol=2e-3, rtol=0)
+    assert float(expected.max()) < spacing_deg(order)  # the plain children of a pole lie farther off
+
+
+def test_nearest_children_are_the_children_away_from_the_poles():
+    z = rotations_of(2, torch.arange(4608))[:, 2, 2]
+    index = torch.nonzero(z.abs() < 0.6).squeeze(1)
+    same = nearest_children(2, index).sort(dim=1).values == children(2, index).sort(dim=1).values
+    assert float(same.float().mean()) > 0.9
+
+
+def test_square_shifts_fill_their_square():
+    grid = square_shifts(10.0, 14)
+    assert grid.shape == (196, 2)
+    assert (float(grid.min()), float(grid.max())) == (-10.0, 10.0)
+    torch.testing.assert_close(grid[1] - grid[0], torch.tensor([20 / 13, 0.0]))
+    torch.testing.assert_close(grid.mean(0), torch.zeros(2), atol=1e-5, rtol=0)

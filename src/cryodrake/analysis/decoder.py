@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cryodrake.errors import InputError
-from cryodrake.fields.store import load_factored_field
+from cryodrake.fields.store import load_state_field
 from cryodrake.io.mrc import read_map
 
 Decode = Callable[[Float[Tensor, "b z"]], Float[Tensor, "b d d d"]]
@@ -61,14 +61,15 @@ def open_decoder(job: Path, latents: Float[np.ndarray, "n z"] | None, classes: I
 
 
 def _field_decoder(path: Path) -> Decoder:
-    field = load_factored_field(path)
+    field = load_state_field(path)
     with torch.no_grad():
-        components = field.basis.to_volume()  # once: a state only mixes them
+        decode_one = field.decoder()
 
     def decode(z: Float[Tensor, "b z"]) -> Float[Tensor, "b d d d"]:
-        return torch.tensordot(field.coefficients(z), components, dims=1)
+        with torch.no_grad():
+            return torch.stack([decode_one(state) for state in z])
 
-    return Decoder(decode, field.basis.box_A / field.basis.box, "the neural field")
+    return Decoder(decode, field.box_A / field.box, "the neural field")
 
 
 def _read_z(path: Path, states: int, zdim: int) -> Float[np.ndarray, "m z"]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.halves import half_sets
 from cryodrake.errors import InputError
-from cryodrake.fields.factored import FactoredField
+from cryodrake.fields.state_field import AbstractStateField
 from cryodrake.fields.statistics import edge_px, flatten_solvent
 from cryodrake.io.particles import read_particles
 from cryodrake.training.abinit import MASK_RADIUS, choose_device
@@ -67,7 +67,7 @@ def radius_A(options: InputOptions, box_A: float) -> float:
 
 
 def decoded_maps(
-    field: FactoredField, z: Float[Tensor, "m z"], box: int, pixel_size_A: float, radius_A: float
+    field: AbstractStateField, z: Float[Tensor, "m z"], box: int, pixel_size_A: float, radius_A: float
 ) -> Iterator[Float[Tensor, "d d d"]]:
     """The field's maps at these states, zero outside the sphere of `radius_A`."""
     with torch.no_grad():

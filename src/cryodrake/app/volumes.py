@@ -14,8 +14,8 @@ from cryodrake.app.progress import open_screen
 from cryodrake.app.volumes_config import VolumesConfig
 from cryodrake.app.volumes_states import chosen_states
 from cryodrake.errors import InputError
-from cryodrake.fields.factored import FactoredField
-from cryodrake.fields.store import load_factored_field
+from cryodrake.fields.state_field import AbstractStateField
+from cryodrake.fields.store import load_state_field
 from cryodrake.io.mrc import write_map
 from cryodrake.training.abinit import choose_device
 from cryodrake.training.config import InputOptions
@@ -49,14 +49,14 @@ def name_of(i: int) -> str:
 def decode(config: VolumesConfig, options: InputOptions, z: Float32[np.ndarray, "m z"], screen: AbstractReporter) -> None:
     """The field's maps."""
     path = config.job / "checkpoints" / "field.safetensors"
-    field = load_factored_field(path).to(choose_device(config.device))
+    field = load_state_field(path).to(choose_device(config.device))
     if field.zdim != z.shape[1]:
         raise InputError(f"the field's states have {field.zdim} coordinates", where=path, expected=f"{z.shape[1]}, as latents.npy")
     box, pixel_size_A = sampling(field, config)
     config.out.mkdir(parents=True, exist_ok=True)
     screen.phase("decode", len(z), "decoding maps")
-    states = torch.from_numpy(z).to(field.basis.device)
-    maps = decoded_maps(field, states, box, pixel_size_A, radius_A(options, field.basis.box_A))
+    states = torch.from_numpy(z).to(field.device)
+    maps = decoded_maps(field, states, box, pixel_size_A, radius_A(options, field.box_A))
     for i, volume in enumerate(maps):
         write_map(config.out / f"{name_of(i)}.mrc", turned(volume, config.flip).cpu().numpy(), pixel_size_A)
         screen.step(i + 1)
@@ -75,11 +75,11 @@ def from_data(config: VolumesConfig, options: InputOptions, z: Float32[np.ndarra
         screen.step(i + 1)
 
 
-def sampling(field: FactoredField, config: VolumesConfig) -> tuple[int, float]:
+def sampling(field: AbstractStateField, config: VolumesConfig) -> tuple[int, float]:
     """Voxels and voxel size in Å: what is not given follows from the field of view, which changes only where both are."""
-    box_A = field.basis.box_A
+    box_A = field.box_A
     if config.apix is None:
-        box = config.box or field.basis.box
+        box = config.box or field.box
         return box, box_A / box
     return config.box or max(2, 2 * round(box_A / config.apix / 2)), config.apix
 

@@ -17,6 +17,16 @@ from cryodrake.fields.lattice import half_lattice, scatter
 from cryodrake.physics.fourier import coeff_to_volume
 
 
+def fold(points: Float[Tensor, "p 3"]) -> tuple[Float[Tensor, "p 3"], Float[Tensor, "p 2"]]:
+    """The points of the half space with the same values or their conjugates, and the factors of (re, im) that make them so."""
+    x, y, z = points.unbind(1)
+    mate = (x < 0) | ((x == 0) & ((y < 0) | ((y == 0) & (z < 0))))
+    sign = torch.where(mate, -1.0, 1.0)
+    # V(0) is the map's mean: real, whatever a network says.
+    imaginary = torch.where((points == 0).all(1), 0.0, sign)
+    return points * sign[:, None], torch.stack([torch.ones_like(sign), imaginary], dim=1)
+
+
 class AbstractField(nn.Module, ABC):
     """V(k) with r components: r = 1 is a map, more are the B_r of V(k; z) = Σ_r a_r(z) B_r(k).
 
@@ -42,13 +52,8 @@ class AbstractField(nn.Module, ABC):
 
     def forward(self, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p c"]:
         """Values at any frequencies; c = 2r columns (re₁, im₁, re₂, im₂, …)."""
-        x, y, z = points.unbind(1)
-        mate = (x < 0) | ((x == 0) & ((y < 0) | ((y == 0) & (z < 0))))
-        sign = torch.where(mate, -1.0, 1.0)
-        values = self.half_space(points * sign[:, None])
-        # V(0) is the map's mean: real, whatever a network says.
-        imaginary = torch.where((points == 0).all(1), 0.0, sign)
-        return values * torch.stack([torch.ones_like(sign), imaginary], dim=1).repeat(1, self.components)
+        folded, factors = fold(points)
+        return self.half_space(folded) * factors.repeat(1, self.components)
 
     @abstractmethod
     def half_space(self, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p c"]:

@@ -20,7 +20,7 @@ from cryodrake.inference.likelihood import (
     shift_phases,
     top_candidates,
 )
-from cryodrake.inference.reference import Reference
+from cryodrake.inference.reference import AbstractReference
 from cryodrake.inference.source import AbstractImages
 
 BYTES_PER_SCORE = 4  # of the product, in float32 at most; scores proper are made a few images at a time
@@ -63,7 +63,7 @@ def images_per_block(n_shifts: int, n_rotations: int, block_bytes: int) -> int:
 def search(
     images: AbstractImages,
     rows: Int64[Tensor, " n"],
-    reference: Reference,
+    reference: AbstractReference,
     rotations: Float[Tensor, "q 3 3"],
     around_px: Float[Tensor, "n 2"],
     lattice_px: Float[Tensor, "t 2"],
@@ -77,7 +77,7 @@ def search(
         rotations: the grid, with a flat prior.
         around_px, lattice_px: an image's candidate shifts are around_px[image] + lattice_px, with a flat prior.
     """
-    kxy = images.disc.kxy[: images.disc.count(reference.grid.radius)]
+    kxy = images.disc.kxy[: images.disc.count(reference.radius)]
     n_q, t = rotations.shape[0], lattice_px.shape[0]
     step = images_per_block(t, n_q, block_bytes)
     box = images.disc.box

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cryodrake.inference.exhaustive import Candidates, join
 from cryodrake.inference.likelihood import shift_phases
-from cryodrake.inference.reference import Reference
+from cryodrake.inference.reference import AbstractReference
 from cryodrake.inference.source import AbstractImages
 from cryodrake.physics.rotations import axis_angle_to_matrix
 
@@ -33,7 +33,7 @@ def shift_offsets(step_px: float) -> Float[Tensor, "4 2"]:
 def subdivide(
     images: AbstractImages,
     rows: Int64[Tensor, " n"],
-    reference: Reference,
+    reference: AbstractReference,
     candidates: Candidates,
     spacing_deg: float,
     step_px: float,
@@ -43,24 +43,41 @@ def subdivide(
 
     The log marginal becomes that of the children considered, each with its best shift.
     """
-    kxy = images.disc.kxy[: images.disc.count(reference.grid.radius)]
-    c = candidates.score.shape[1]
-    turn, move = rotation_offsets(spacing_deg).to(kxy.device), shift_offsets(step_px).to(kxy.device)
-    step = max(1, POINTS_PER_BLOCK // (8 * c * len(kxy)))
+    device = candidates.rotation.device
+    turn, move = rotation_offsets(spacing_deg).to(device), shift_offsets(step_px).to(device)
+    rotation = turn @ candidates.rotation[:, :, None]
+    return score_children(images, rows, reference, rotation, candidates.shift_px, move, keep)
+
+
+def score_children(
+    images: AbstractImages,
+    rows: Int64[Tensor, " n"],
+    reference: AbstractReference,
+    rotation: Float[Tensor, "n c 8 3 3"],
+    centre_px: Float[Tensor, "n c 2"],
+    move_px: Float[Tensor, "4 2"],
+    keep: int,
+) -> Candidates:
+    """The `keep` best of these rotations, the children of c candidates of each image, each with its best shift.
+
+    Args:
+        centre_px: shifts of the candidates; their children's are centre_px + move_px.
+    """
+    kxy = images.disc.kxy[: images.disc.count(reference.radius)]
+    step = max(1, POINTS_PER_BLOCK // (8 * rotation.shape[1] * len(kxy)))
     parts = []
     for b0 in range(0, len(rows), step):
         block = slice(b0, b0 + step)
         matched, weight = images.matched(rows[block], len(kxy))
-        rotation = turn @ candidates.rotation[block][:, :, None]  # (b c 8 3 3)
-        parts.append(_score_children(images, matched, weight, reference, kxy, rotation, candidates.shift_px[block], move, keep))
+        parts.append(_score_block(images, matched, weight, reference, kxy, rotation[block], centre_px[block], move_px, keep))
     return join(parts)
 
 
-def _score_children(
+def _score_block(
     images: AbstractImages,
     matched: Tensor,
     weight: Tensor,
-    reference: Reference,
+    reference: AbstractReference,
     kxy: Tensor,
     rotation: Float[Tensor, "b c 8 3 3"],
     centre: Float[Tensor, "b c 2"],

@@ -1,12 +1,16 @@
 """A map made ready for slicing: Fourier-cropped to what a radius needs, gridding-corrected, on an oversampled half ball."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cryodrake.fields.base import AbstractField
+from cryodrake.fields.raster import rasterise
 from cryodrake.physics.fourier import centred_resize, coeff_to_volume, volume_to_coeff
 from cryodrake.physics.slices import BallGrid, raster, slice_ball, slice_with_gradient
 
@@ -23,9 +27,22 @@ def crop_map(volume: Float[Tensor, "d d d"], box: int) -> Float[Tensor, "d2 d2 d
     return coeff_to_volume(centred_resize(volume_to_coeff(volume), box, 3))
 
 
+class AbstractReference(ABC):
+    """What a search compares images with: slices of one map."""
+
+    @property
+    @abstractmethod
+    def radius(self) -> float:
+        """Frequency up to which there are slices, cycles per box."""
+
+    @abstractmethod
+    def slices(self, rotations: Float[Tensor, "q 3 3"], kxy: Float[Tensor, "k 2"]) -> Float[Tensor, "q k c"]:
+        """Central slices at frequencies up to the radius."""
+
+
 @final
 @dataclass(frozen=True, eq=False)
-class Reference:
+class Reference(AbstractReference):
     """Slices of one map up to `grid.radius` cycles per box."""
 
     ball: Float[Tensor, "v c"]
@@ -36,6 +53,17 @@ class Reference:
         box = box_for_radius(radius, volume.shape[-1])
         grid = BallGrid(box, radius)
         return cls(raster(crop_map(volume, box), grid), grid)
+
+    @classmethod
+    def of_field(cls, field: AbstractField, radius: float) -> "Reference":
+        """The field's map, without its gradient."""
+        grid = BallGrid(box_for_radius(radius, field.box), radius)
+        with torch.no_grad():
+            return cls(rasterise(field, grid), grid)
+
+    @property
+    def radius(self) -> float:
+        return self.grid.radius
 
     def slices(self, rotations: Float[Tensor, "q 3 3"], kxy: Float[Tensor, "k 2"]) -> Float[Tensor, "q k c"]:
         """Central slices at frequencies up to the reference's radius."""

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from cryodrake.physics.rotations import euler_deg_to_matrix
+from cryodrake.physics.rotations import euler_deg_to_matrix, matrix_to_euler_deg
 
 
 def n_inplane(order: int) -> int:
@@ -53,6 +53,40 @@ def children(order: int, index: Int64[Tensor, "*q"]) -> Int64[Tensor, "*q 8"]:
     c = torch.arange(2, device=index.device)
     kids = (4 * pixel[..., None, None] + p[:, None]) * n_inplane(order + 1) + 2 * j[..., None, None] + c
     return kids.flatten(-2)
+
+
+def index_of(order: int, rotations: Float[Tensor, "*q 3 3"]) -> Int64[Tensor, " *q"]:
+    """The cell that holds each rotation; of a grid's own rotations, their indices."""
+    rot, tilt, psi = matrix_to_euler_deg(rotations).cpu().double().unbind(-1)
+    pixel = torch.from_numpy(np.asarray(healpix.ang2pix(2**order, tilt.deg2rad().numpy(), rot.deg2rad().numpy(), nest=True)))
+    j = (psi.remainder(360.0) / spacing_deg(order)).long() % n_inplane(order)
+    return (pixel.view(j.shape).long() * n_inplane(order) + j).to(rotations.device)
+
+
+def nearest_children(order: int, index: Int64[Tensor, " q"]) -> Int64[Tensor, "q 8"]:
+    """Of the four directions at order + 1 that cut each cell's, with any in-plane angle, the eight nearest rotations, nearest first.
+
+    Away from the poles they are `children`. With R(ψ) = Z(ψ) B for a direction's rotation B at ψ = 0, trace(Z(ψ) B Rᵀ) is largest at
+    ψ = atan2(M_yx - M_xy, M_xx + M_yy), M = B Rᵀ: only the angles next to that are compared.
+    """
+    n = n_inplane(order + 1)
+    pixel = 4 * (index // n_inplane(order))[:, None] + torch.arange(4, device=index.device)
+    # In-plane angle 0 of a direction lies half a step from ψ = 0.
+    first = rotations_of(order + 1, (pixel * n).flatten()).view(-1, 4, 3, 3).double()
+    m = first @ rotations_of(order, index)[:, None].double().transpose(-1, -2)
+    steps = torch.atan2(m[..., 1, 0] - m[..., 0, 1], m[..., 0, 0] + m[..., 1, 1]) / math.radians(spacing_deg(order + 1))
+    j = (steps.floor().long()[..., None] + torch.arange(-1, 3, device=index.device)) % n  # (q 4 4)
+    near = (pixel[..., None] * n + j).flatten(1)
+    turned = rotations_of(order + 1, near.flatten()).view(*near.shape, 3, 3)
+    distance = (turned - rotations_of(order, index)[:, None]).square().sum((-1, -2))
+    return near.gather(1, distance.topk(8, dim=1, largest=False).indices)
+
+
+def square_shifts(extent_px: float, n_side: int) -> Float[Tensor, "t 2"]:
+    """n_side × n_side shifts (x, y), evenly from -extent_px to extent_px in both."""
+    axis = torch.linspace(-extent_px, extent_px, n_side)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], dim=1)
 
 
 def spiral_rotations(spacing: float, device: str | torch.device = "cpu") -> Float[Tensor, "q 3 3"]:
