@@ -1,10 +1,11 @@
 """V(k; z) as cryoDRGN2 has it: one coordinate network that is told the state beside the frequency's features.
 
-Zhong et al. (2021) ICCV, p. 4066. It is no sum of maps, as `factored` fields are, so nothing can be made once for all states. But at one
-state z only adds a constant to the first layer: V(·; z) is a plain `MLPField` with another bias (`at`), which is
+Zhong et al. (2021) ICCV, p. 4066. It is no sum of maps, as `factored` fields are, so nothing can be made once for all states. But
+at one state z only adds a constant to the first layer: V(·; z) is a plain `MLPField` with another bias (`at`), which is
 rasterised and saved like any other.
 """
 
+import copy
 from typing import Any, final
 
 import torch
@@ -16,6 +17,13 @@ from cryodrake.fields.base import fold
 from cryodrake.fields.mlp import MLPField
 from cryodrake.fields.network import CHUNK
 from cryodrake.fields.state_field import AbstractStateField, Decode
+
+
+def first_layer(field: MLPField) -> nn.Linear:
+    """The layer that sees the features."""
+    first = field.network[0]
+    assert isinstance(first, nn.Linear)
+    return first
 
 
 @final
@@ -36,7 +44,7 @@ class ConditionedField(AbstractStateField):
         super().__init__(plain.box, plain.box_A, zdim)
         self._seed = seed
         self.plain = plain
-        width, n_features = self._first.weight.shape
+        width, n_features = first_layer(self.plain).weight.shape
         bound = (n_features + zdim) ** -0.5  # nn.Linear's own, were features and z one input
         generator = torch.Generator().manual_seed(seed)
         # A layer of the concatenation is the sum of a layer of each.
@@ -46,12 +54,6 @@ class ConditionedField(AbstractStateField):
     def cryodrgn2(cls, box: int, box_A: float, zdim: int, seed: int = 0) -> "ConditionedField":
         """The published decoder."""
         return cls(MLPField.cryodrgn2(box, box_A, seed=seed), zdim, seed)
-
-    @property
-    def _first(self) -> nn.Linear:
-        first = self.plain.network[0]
-        assert isinstance(first, nn.Linear)
-        return first
 
     def forward(self, points: Float[Tensor, "b k 3"], z: Float[Tensor, "b z"]) -> Float[Tensor, "b k 2"]:
         """Values at any frequencies, for each image's own state; memory as in `AbstractNetworkField`."""
@@ -64,17 +66,16 @@ class ConditionedField(AbstractStateField):
     def _values(self, points: Float[Tensor, "b k 3"], z: Float[Tensor, "b z"]) -> Float[Tensor, "b k 2"]:
         plain, (b, k, _) = self.plain, points.shape
         folded, factors = fold(points.flatten(0, 1))
-        hidden = self._first(plain.encoding(folded)).unflatten(0, (b, k)) + (z @ self.from_state.T)[:, None]
-        values = plain.output(plain.network[1:](hidden.flatten(0, 1))) * plain.profile(folded) * factors
+        hidden = first_layer(self.plain)(plain.encoding(folded)).unflatten(0, (b, k)) + (z @ self.from_state.T)[:, None]
+        rest = nn.Sequential(*list(plain.network)[1:])
+        values = plain.output(rest(hidden.flatten(0, 1))) * plain.profile(folded) * factors
         return values.unflatten(0, (b, k))
 
     def at(self, z: Float[Tensor, " z"]) -> MLPField:
         """The field of the map at one state; shares nothing with this one."""
-        field = MLPField(**self.plain.settings()).to(self.device)
-        field.load_state_dict(self.plain.state_dict())
-        first = field.network[0]
+        field = copy.deepcopy(self.plain)
         with torch.no_grad():
-            first.bias.add_(self.from_state @ z)
+            first_layer(field).bias.add_(self.from_state @ z)
         return field
 
     def decoder(self, box: int | None = None, box_A: float | None = None) -> Decode:

@@ -1,7 +1,7 @@
 """States as a table with a row for each image, each moved only by its own image's gradient.
 
-Adam on a whole table keeps moving rows by their momentum while their images are not in the batch. Here gradients are sparse and so are
-the updates (`torch.optim.SparseAdam`): moments and values of all other rows stay as they are, bit for bit.
+Adam on a whole table keeps moving rows by their momentum while their images are not in the batch. Here gradients are sparse and
+so are the updates (`torch.optim.SparseAdam`): moments and values of all other rows stay as they are, bit for bit.
 """
 
 from typing import final

@@ -64,10 +64,10 @@ def index_of(order: int, rotations: Float[Tensor, "*q 3 3"]) -> Int64[Tensor, " 
 
 
 def nearest_children(order: int, index: Int64[Tensor, " q"]) -> Int64[Tensor, "q 8"]:
-    """Of the four directions at order + 1 that cut each cell's, with any in-plane angle, the eight nearest rotations, nearest first.
+    """Of the four directions at order + 1 that cut each cell's, with any in-plane angle, the eight nearest rotations.
 
-    Away from the poles they are `children`. With R(ψ) = Z(ψ) B for a direction's rotation B at ψ = 0, trace(Z(ψ) B Rᵀ) is largest at
-    ψ = atan2(M_yx - M_xy, M_xx + M_yy), M = B Rᵀ: only the angles next to that are compared.
+    Away from the poles they are `children`. With R(ψ) = Z(ψ) B for a direction's rotation B at ψ = 0, trace(Z(ψ) B Rᵀ) is largest
+    at ψ = atan2(M_yx - M_xy, M_xx + M_yy), M = B Rᵀ: only the angles next to that are compared.
     """
     n = n_inplane(order + 1)
     pixel = 4 * (index // n_inplane(order))[:, None] + torch.arange(4, device=index.device)

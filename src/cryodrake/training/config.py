@@ -63,11 +63,24 @@ class AbinitConfig(InputOptions):
 
     zdim: int = 0
     """Dimensions of each particle's state; 0 means one rigid structure."""
+    preset: Literal["default", "cryodrgn2"] = "default"
+    """The algorithm: our own, or cryoDRGN2's as published (30 epochs, a search in every fifth; hours where ours takes minutes)."""
+    latents: Literal["encoder", "table"] = "encoder"
+    """With --preset cryodrgn2 and --zdim: read states from images by a network, or keep a row for each image."""
+    exact_search: bool = False
+    """With --preset cryodrgn2: search against the network itself instead of its raster (about a hundred times slower)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.zdim <= MOST_ZDIM:
             raise InputError(f"zdim is {self.zdim}", where="--zdim", expected=f"0 for one rigid structure, or 1 to {MOST_ZDIM}")
+        given = [
+            name for name, is_given in (("exact-search", self.exact_search), ("latents", self.latents != "encoder")) if is_given
+        ]
+        if given and self.preset != "cryodrgn2":
+            raise InputError("goes with another preset", where=f"--{given[0]}", expected="--preset cryodrgn2")
+        if "latents" in given and self.zdim == 0:
+            raise InputError("there are no states", where="--latents", expected="--zdim 1 or more")
 
 
 @dataclass(frozen=True)
