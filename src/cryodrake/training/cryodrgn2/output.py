@@ -87,12 +87,11 @@ def verdict(resolution: float, poses: PoseTable, history: list[dict[str, Any]]) 
     share = float((poses.confidence > 0.9).float().mean())
     changes = [epoch["mean_pose_change_deg"] for epoch in history if "mean_pose_change_deg" in epoch]
     words = (
-        "the schedule is done, and it has no test of convergence of its own: look at the map. "
-        f"Half maps agree to {resolution:.1f} Å "
-        f"(FSC 0.143; their poses are from one network of all images), {share:.0%} of the images prefer one orientation"
+        "the schedule is done, and it has no test of convergence of its own: look at the map. Half maps agree to "
+        f"{resolution:.1f} Å (FSC 0.143), which is too good, as one network of all images gave them their poses"
     )
     numbers = {"resolution_A": resolution, "confident_share": share}
     if changes:
-        words += f", and the last search turned images by {changes[-1]:.1f}° on average"
+        words += f"; the last search turned images by {changes[-1]:.1f}° on average"
         numbers["mean_pose_change_deg"] = changes[-1]
     return words, numbers

@@ -108,12 +108,12 @@ class Cryodrgn2Run:
         order = self.order(epoch)
         self.reporter.phase(f"epoch {epoch}", len(order), self._words(epoch))
         while now.done < len(order):
-            if self.schedule.searches(epoch) and now.done >= now.searched:
-                self._save()
-                block = order[now.searched : now.searched + self.schedule.block]
-                self._search(block)
-                now.searched += len(block)
-            rows = order[now.done : now.done + self.schedule.batch]
+            ready = len(order)
+            if self.schedule.searches(epoch):
+                if now.done == now.searched:
+                    self._search(order[now.searched : now.searched + self.schedule.block])
+                ready = now.searched
+            rows = order[now.done : min(now.done + self.schedule.batch, ready)]
             now.loss += self._step(rows) * len(rows)
             now.done += len(rows)
             self.reporter.step(now.done, particles=len(rows), loss=now.loss / now.done)
@@ -162,7 +162,8 @@ class Cryodrgn2Run:
     # searching ---------------------------------------------------------------------------------------------------------
 
     def _search(self, rows: Int64[Tensor, " b"]) -> None:
-        """New poses of these images."""
+        """New poses of these images. It may take long: what was done before is saved first."""
+        self._save()
         now, poses = self.progress, self.poses
         radii = self.schedule.radii(now.epoch, self.store.box)
         for group in self.model.groups(self.images, rows, self.config.exact_search, self.config.seed):
@@ -174,6 +175,7 @@ class Cryodrgn2Run:
             poses.confidence[members] = share_of_best(found, self.schedule)
             if self.reporter.should_stop():
                 raise JobStopped(f"stopped in the search of epoch {now.epoch}")
+        now.searched += len(rows)
 
     def _reference(self, field: AbstractField, radius: float) -> AbstractReference:
         return FieldReference(field, radius) if self.config.exact_search else Reference.of_field(field, radius)
