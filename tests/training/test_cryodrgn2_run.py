@@ -1,5 +1,6 @@
 """Whole runs of the preset, made short: what they leave, and that a stopped one goes on as if it had not been."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from cryodrake.app import abinit as command
 from cryodrake.app.volumes import main as volumes
 from cryodrake.app.volumes_config import VolumesConfig
 from cryodrake.errors import InputError, JobStopped
-from cryodrake.fields.store import load_field, load_state_field
+from cryodrake.fields.store import load_state_field
 from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import read_particles
@@ -20,6 +21,7 @@ from cryodrake.training.cryodrgn2 import run as preset
 from cryodrake.training.cryodrgn2.images import NormalisedImages
 from cryodrake.training.cryodrgn2.schedule import FLEXIBLE
 from cryodrake.training.events import QuietReporter
+from cryodrake.training.state_files import write_states
 
 QUICK = replace(
     FLEXIBLE, epochs=3, search_every=2, pretraining_images=70, batch=16, grid_order=1, shifts_a_side=4, keep=4, levels=2, block=40
@@ -38,36 +40,57 @@ def results(job):
 
 
 def run_to_the_end(small, out, stops=(), **options):
-    """Runs until asked to stop, time and again, and then to the end; what the last reporter heard."""
-    job = JobFolder.create(out)
+    """Runs until asked to stop, time and again, and then to the end; where it was stopped."""
+    job, where = JobFolder.create(out), []
     for stop_after in [*stops, None]:
-        reporter = QuietReporter(stop_after)
         try:
-            preset.run(config_of(small, out, **options), job, reporter, QUICK)
-        except JobStopped:
-            assert stop_after is not None
+            preset.run(config_of(small, out, **options), job, QuietReporter(stop_after), QUICK)
+        except JobStopped as stop:
+            where.append(str(stop))
         job.close()
         if stop_after is not None:
             job = JobFolder.resume(out)
-    return reporter.events
+    return where
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_states():
+    """Maps of representative states take longer than all the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cryodrake.training.cryodrgn2.output.write_states", functools.partial(write_states, n=2))
+        yield
 
 
 @pytest.fixture(scope="module")
-def alone(small, tmp_path_factory):
+def finished(small, two_states, tmp_path_factory):
+    """The command itself, with states."""
+    out = tmp_path_factory.mktemp("finished") / "job"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preset, "published", lambda zdim: QUICK)
+        command.main(config_of(small, out, zdim=2))
+    return JobFolder(out)
+
+
+@pytest.fixture(scope="module")
+def alone(small, finished, tmp_path_factory):
     """Files of runs that were left alone."""
     folder = tmp_path_factory.mktemp("alone")
-    for kind, options in KINDS.items():
-        run_to_the_end(small, folder / kind, **options)
-    return {kind: results(folder / kind) for kind in KINDS}
+    for kind in ("rigid", "table"):
+        run_to_the_end(small, folder / kind, **KINDS[kind])
+    return {"rigid": results(folder / "rigid"), "table": results(folder / "table"), "encoder": results(finished.path)}
 
 
 @pytest.mark.parametrize(
-    ("kind", "stops"),
-    # A run asks once a step, once a searched group of images, and once an epoch: 5 + 1 steps with random poses, then 1 + 3 + 1 + 2 + 1 …
-    [("rigid", [2]), ("rigid", [6, 1, 2]), ("rigid", [9, 6]), ("encoder", [13, 4]), ("table", [8, 3, 3, 2])],
+    ("kind", "stops", "where"),
+    [
+        ("rigid", [2, 3, 1], ["in epoch 0", "in the search of epoch 1", "in epoch 1"]),
+        ("encoder", [13, 4], ["after epoch 1", "after epoch 2"]),
+        ("table", [9, 3, 2, 2], ["in epoch 1", "after epoch 1", "in epoch 2", "in the search of epoch 3"]),
+    ],
 )
-def test_a_stopped_run_ends_the_same(small, alone, tmp_path, kind, stops):
-    run_to_the_end(small, tmp_path / "job", stops, **KINDS[kind])
+def test_a_stopped_run_ends_the_same(small, alone, tmp_path, kind, stops, where):
+    """A run asks after every step, after each group of images that was searched, and after an epoch."""
+    assert run_to_the_end(small, tmp_path / "job", stops, **KINDS[kind]) == ["stopped " + words for words in where]
     assert results(tmp_path / "job") == alone[kind]
 
 
@@ -95,16 +118,6 @@ def test_after_a_resume_poses_are_those_that_were_found(small, tmp_path, monkeyp
     for rows, rotation, shift_px in used:
         assert torch.equal(rotation, found[rows])
         assert torch.equal(shift_px, tensors["poses.shift_px"][rows])
-
-
-@pytest.fixture(scope="module")
-def finished(small, tmp_path_factory):
-    """The command itself, with states."""
-    out = tmp_path_factory.mktemp("finished") / "job"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preset, "published", lambda zdim: QUICK)
-        command.main(config_of(small, out, zdim=2))
-    return JobFolder(out)
 
 
 def test_every_file_of_the_contract_is_there(finished):
@@ -138,8 +151,8 @@ def test_poses_and_latents_are_those_of_the_run(finished):
     assert bool((np.linalg.eigvalsh(precision) > 0).all())
 
 
-def test_the_fields_map_has_the_size_of_the_consensus(finished, small, tmp_path):
-    """Both are in the images' units: the network's are undone."""
+def test_the_saved_field_is_that_of_the_map(finished):
+    """In the images' units: the network's are undone."""
     field = load_state_field(finished.path / "checkpoints" / "field.safetensors")
     assert float(field.plain.profile.amplitude[0]) != 1
     with torch.no_grad():
@@ -147,8 +160,8 @@ def test_the_fields_map_has_the_size_of_the_consensus(finished, small, tmp_path)
     saved = torch.from_numpy(np.array(read_map(finished.path / "maps" / "field.mrc")[0]))
     inside = saved[8:16, 8:16, 8:16]
     assert float(torch.corrcoef(torch.stack([inside.flatten(), volume[8:16, 8:16, 8:16].flatten()]))[0, 1]) > 0.999
-    run_to_the_end(small, tmp_path / "rigid")
-    assert load_field(tmp_path / "rigid" / "checkpoints" / "field.safetensors").components == 1
+    scale = float(inside.std() / volume[8:16, 8:16, 8:16].std())
+    assert scale == pytest.approx(1, abs=0.05)
 
 
 def test_other_commands_decode_its_states(finished, tmp_path):

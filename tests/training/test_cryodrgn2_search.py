@@ -85,9 +85,7 @@ def test_the_score_is_the_published_one(trained, store):
 def test_it_finds_the_true_poses(trained, truth):
     rows = torch.arange(0, 800, 8)
     field = trained.model.field
-    found = search_poses(
-        trained.images, rows, lambda radius: Reference.of_field(field, radius), FLEXIBLE.radii(1, 32), FLEXIBLE
-    )
+    found = search_poses(trained.images, rows, lambda radius: Reference.of_field(field, radius), FLEXIBLE.radii(1, 32), FLEXIBLE)
     error = geodesic_deg(found.rotation[:, 0], truth[0][rows])
     assert found.score.shape == (100, 8)
     assert float(error.median()) < 4

@@ -47,8 +47,8 @@ def phase_flipped(images: Complex[Tensor, "b k"], transfer: Float[Tensor, "b k"]
 class NormalisedImages(AbstractImages):
     """Images of a store over `std`, the root mean square of their coefficients.
 
-    With noise of variance 1 the engine's score, 2 Re⟨Y, Ŷ⟩ - ‖Ŷ‖² over half the disc, is ⟨y, ŷ⟩ - ½‖ŷ‖² over all of it: what cryoDRGN2
-    maximises.
+    With noise of variance 1 the engine's score, 2 Re⟨Y, Ŷ⟩ - ‖Ŷ‖² over half the disc, is ⟨y, ŷ⟩ - ½‖ŷ‖² over all of it: what
+    cryoDRGN2 maximises.
     """
 
     def __init__(self, store: CoefficientStore):
