@@ -20,7 +20,7 @@ OFF_DEG = 4.0
 def started(store, half, rotation, shift_px, halves, zdim=2):
     state = RunState.first(half, store.noise.clone(), store.box, zdim)
     state.joint_rotation, state.joint_shift_px, state.radius = rotation.clone(), shift_px.clone(), store.box / 2
-    return Conformations(store, state, QuietReporter(), halves, 0.42 * store.box, 0, lambda: None)
+    return Conformations(store, state, QuietReporter(), halves, 0.42 * store.box, 0)
 
 
 def off_by(rotation, degrees):
@@ -36,7 +36,7 @@ def found(hinge):
     sums = refinement.fold_sums(images, hinge.label, wrong, hinge.shift_px, hinge.store.box / 2)
     run = started(hinge.store, hinge.half, wrong, hinge.shift_px, refinement.half_maps(sums, 0.42 * hinge.store.box))
     checkpoints = []
-    run.run(lambda: checkpoints.append(len(run.state.rounds)))
+    run.run(lambda: checkpoints.append(len(run.state.rounds)), 2)
     return run, checkpoints
 
 
@@ -100,7 +100,7 @@ def test_a_rigid_structure_is_called_rigid(store, data):
     images = WeightedImages(store, store.noise, torch.ones(store.n))
     sums = refinement.fold_sums(images, refinement.fold_labels(half), rotation, shift_px, store.box / 2)
     run = started(store, half, rotation, shift_px, refinement.half_maps(sums, 0.42 * store.box))
-    run.run(lambda: None)
+    run.run(lambda: None, 2)
     assert not run.state.is_flexible
     assert run.state.rounds == []
     assert torch.equal(run.state.joint_rotation, rotation)

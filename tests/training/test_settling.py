@@ -30,6 +30,12 @@ def test_a_search_of_all_in_vain_ends_it():
     assert not is_settled([*history[:-1], pass_(True, moved=0.01, change_deg=0.5)], N)
 
 
+def test_images_that_always_move_do_not_keep_it_going():
+    history = [pass_(True), pass_(), pass_(), pass_(True, moved=0.06), pass_(), pass_(True, moved=0.05)]
+    assert is_settled(history, N)
+    assert not is_settled([*history[:-1], pass_(True, moved=0.025)], N)
+
+
 def test_a_search_at_a_much_smaller_radius_does_not_count():
     history = [pass_(True), pass_(True, radius=15.0), pass_(radius=20.0), pass_(radius=20.0)]
     assert wants_all_searched(history, N)

@@ -28,13 +28,13 @@ from cryodrake.training import refinement
 from cryodrake.training.anchors import anchors_of
 from cryodrake.training.components import ComponentStep, as_references, component_step, component_sums
 from cryodrake.training.estimates import amplitudes_of
-from cryodrake.training.events import AbstractReporter
+from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.solvent import EDGE, flatten_solvent, solvent_mask
 from cryodrake.training.state import RunState
 from cryodrake.training.subspace import SubspaceFit, oriented
 
-ROUNDS = 2  # in which images are posed anew; one more without it ends the run
+ROUNDS = 2  # in which images are posed anew
 FITTED = 10000  # images that components are learned from
 RADIUS = 16.0  # cycles per box, of what states are told by
 GROWN = 3.0 / 64  # of the box, beyond the consensus: a moving part is blurred there
@@ -54,9 +54,8 @@ class Conformations:
         halves: refinement.HalfMaps,
         particle_radius_px: float,
         seed: int,
-        poll: Callable[[], None],
     ):
-        self.store, self.state, self.reporter, self.halves, self.seed, self.poll = store, state, reporter, halves, seed, poll
+        self.store, self.state, self.reporter, self.halves, self.seed = store, state, reporter, halves, seed
         box, device = store.box, store.device
         grown = around(halves.particle, 0.5, GROWN * box, EDGE * box)
         self.mask = torch.maximum(halves.particle, grown) * solvent_mask(box, particle_radius_px, device)
@@ -72,14 +71,14 @@ class Conformations:
         """Of what states are told by."""
         return min(RADIUS, refinement.seen_radius(self.halves.inside), self.store.box / 2)
 
-    def run(self, checkpoint: Callable[[], None]) -> None:
-        """All rounds; `checkpoint` is called after each."""
+    def run(self, checkpoint: Callable[[], None], rounds: int) -> None:
+        """`rounds` in which images are posed anew, and a last one without; `checkpoint` is called after each."""
         state = self.state
         if state.gain is None:
             self.judge()
             checkpoint()
-        while state.is_flexible and len(state.rounds) <= ROUNDS:
-            self.round(last=len(state.rounds) == ROUNDS)
+        while state.is_flexible and len(state.rounds) <= rounds:
+            self.round(last=len(state.rounds) == rounds)
             checkpoint()
 
     def judge(self) -> None:
@@ -113,7 +112,7 @@ class Conformations:
         states = self._infer(small, fit.grid)
         state.latents, state.precision = states.mean, states.precision
         self._rescale(states)
-        self.poll()
+        stop_if_asked(self.reporter, self.state.phase)
         self.reporter.step(2)
         start = torch.cat([self._mean()[None], _padded(small[1:], self.store.box)])
         radius = min(refinement.seen_radius(self.halves.inside), self.store.box / 2)
@@ -176,7 +175,7 @@ class Conformations:
             self._search(rows[doubtful[rows]], volumes[0], radius, search)
             done += len(rows)
             self.reporter.step(done, particles=len(rows))
-            self.poll()
+            stop_if_asked(self.reporter, self.state.phase)
         change_deg = nearest_deg(before, state.joint_rotation, state.operators)
         return {"mean_pose_change_deg": float(change_deg.mean()), "median_pose_change_deg": float(change_deg.median())}
 
