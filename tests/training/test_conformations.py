@@ -110,7 +110,7 @@ def test_anchors_are_near_their_images():
     g = torch.Generator().manual_seed(0)
     middle = torch.tensor([[-5.0, 0.0], [0.0, 5.0], [5.0, 0.0]])
     latents = middle[torch.arange(600) % 3] + 0.1 * torch.randn(600, 2, generator=g)
-    centres, nearest = anchors_of(latents, 0)
+    centres, nearest = anchors_of(latents, 24, 0)
     assert len(centres) == 6  # one for 100 images
     assert float((latents - centres[nearest]).norm(dim=1).max()) < 0.6
     assert torch.equal(nearest, torch.cdist(latents, centres).argmin(1))

@@ -68,7 +68,7 @@ def _field_decoder(path: Path) -> Decoder:
     def decode(z: Float[Tensor, "b z"]) -> Float[Tensor, "b d d d"]:
         return torch.tensordot(field.coefficients(z), components, dims=1)
 
-    return Decoder(decode, field.basis.box_A / field.basis.box, "the neural field")
+    return Decoder(decode, field.basis.box_A / field.basis.box, "the job's field")
 
 
 def _read_z(path: Path, states: int, zdim: int) -> Float[np.ndarray, "m z"]:

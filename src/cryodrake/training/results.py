@@ -34,7 +34,7 @@ def write_results(
         write_field(job, target, radius_px, pixel_size_A, seed)
         reporter.step(2)
     else:
-        write_states_field(job, states_target(found, target), radius_px, pixel_size_A, seed)
+        write_states_field(job, states_target(found, target), radius_px, pixel_size_A)
         write_latents(job, state)
         reporter.step(2)
         write_state_maps(job, images, state, radius_px, pixel_size_A, reporter)
