@@ -1,7 +1,10 @@
 """Small simulated data sets, runs over them that take seconds, and one finished job that several tests look at."""
 
+import csv
 import functools
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,9 +13,11 @@ from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.io.particles import read_particles
-from cryodrake.training import abinit, bootstrap, starts
+from cryodrake.training import abinit, bootstrap, refinement, starts
 from cryodrake.training.bootstrap import Bootstrap, Stage
 from cryodrake.training.config import AbinitConfig
+from cryodrake.training.images import WeightedImages
+from cryodrake.training.solvent import solvent_mask
 
 SCHEDULE = (Stage(10, 24.0, 7.0, 7.0, rate=0.4, momentum=0.0), Stage(90, 24.0, 7.0, 8.0, rate=0.3, momentum=0.8))
 
@@ -61,3 +66,27 @@ def small(tmp_path_factory):
     """60 images of 24 px: nothing converges, everything is quick."""
     config = SimulateConfig(out=tmp_path_factory.mktemp("small") / "data", n=60, box=24, snr=1.0, shift_px=1.5, seed=2)
     return simulate(config)
+
+
+@pytest.fixture(scope="session")
+def hinge(tmp_path_factory):
+    """1200 images of 32 px of the built-in complex in eight states of a hinge, with their true poses, and the map of all."""
+    config = SimulateConfig(
+        out=tmp_path_factory.mktemp("hinge") / "data", n=1200, box=32, snr=0.3, shift_px=2, motion="hinge", states=8, seed=3
+    )
+    data = simulate(config)
+    store = CoefficientStore.build(read_particles(data / "particles.star"))
+    table = read_particles(data / "truth" / "particles.star", need_images=False).table
+    rotation = torch.from_numpy(table.rotations).float()
+    shift_px = torch.from_numpy(table.shifts_A / store.pixel_size_A).float()
+    state = torch.from_numpy(np.load(data / "truth" / "state.npy")).long()
+    with (data / "truth" / "states.csv").open() as file:
+        angle_deg = torch.tensor([float(row["coordinate"]) for row in csv.DictReader(file)])[state]
+    images = WeightedImages(store, store.noise, torch.ones(store.n))
+    half = torch.arange(store.n) % 2 + 1
+    label = refinement.fold_labels(half)
+    halves = refinement.half_maps(refinement.fold_sums(images, label, rotation, shift_px, store.box / 2), 0.42 * store.box)
+    return SimpleNamespace(
+        data=data, store=store, images=images, rotation=rotation, shift_px=shift_px, state=state, angle_deg=angle_deg, half=half,
+        label=label, halves=halves, mean=halves.raw.mean(0), mask=solvent_mask(store.box, 0.42 * store.box, store.device),
+    )  # fmt: skip

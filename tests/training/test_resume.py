@@ -1,10 +1,13 @@
 """A run that is stopped, wherever, and resumed leaves the very same files as one that was left alone."""
 
+from dataclasses import replace
+
 import pytest
 
 from cryodrake.errors import JobStopped
 from cryodrake.io.job import JobFolder
-from cryodrake.training import abinit, refinement, settling
+from cryodrake.training import abinit, conformations, refinement, settling
+from cryodrake.training import results as results_module
 from cryodrake.training.bootstrap import Stage
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.events import QuietReporter
@@ -47,9 +50,13 @@ def config_of(small, out, seed=0):
     return AbinitConfig(particles=small / "particles.star", out=out, device="cpu", seed=seed)
 
 
-def results(job):
+def results_of_files(job):
     """The bytes of every file that a user keeps."""
-    names = [*sorted((job / "maps").iterdir()), job / "particles.star", job / "checkpoints" / "field.safetensors"]
+    names = [
+        *sorted(path for path in (job / "maps").iterdir() if path.is_file()),
+        job / "particles.star",
+        job / "checkpoints" / "field.safetensors",
+    ]
     return {str(path.relative_to(job)): path.read_bytes() for path in names}
 
 
@@ -59,7 +66,7 @@ def alone(small, quick, tmp_path_factory):
     out = tmp_path_factory.mktemp("alone") / "job"
     reporter = Counting()
     abinit.run(config_of(small, out), JobFolder.create(out), reporter)
-    return results(out), reporter.asked
+    return results_of_files(out), reporter.asked
 
 
 def stopped_and_resumed(small, out, stops):
@@ -92,7 +99,7 @@ def results_names(alone):
 
 def test_another_seed_is_another_run(small, quick, alone, tmp_path):
     abinit.run(config_of(small, tmp_path / "other", 1), JobFolder.create(tmp_path / "other"), QuietReporter())
-    assert results(tmp_path / "other")["particles.star"] != alone[0]["particles.star"]
+    assert results_of_files(tmp_path / "other")["particles.star"] != alone[0]["particles.star"]
 
 
 @pytest.mark.parametrize("where", ["in the first start", "in a search", "at the end", "everywhere"])
@@ -111,7 +118,7 @@ def test_a_stopped_run_ends_the_same(small, quick, alone, tmp_path, where):
         ],
     }[where]
     assert stopped_and_resumed(small, tmp_path / "job", stops) == len(stops)
-    assert results(tmp_path / "job") == alone[0]
+    assert results_of_files(tmp_path / "job") == alone[0]
 
 
 def test_a_run_that_broke_while_it_wrote_its_results_ends_the_same(small, quick, alone, tmp_path, monkeypatch):
@@ -121,11 +128,50 @@ def test_a_run_that_broke_while_it_wrote_its_results_ends_the_same(small, quick,
         raise OSError("the lights went out")
 
     with monkeypatch.context() as patch:
-        patch.setattr(abinit, "write_particles", broken)
+        patch.setattr(results_module, "write_particles", broken)
         with pytest.raises(OSError, match="lights"):
             abinit.run(config_of(small, tmp_path / "job"), job, QuietReporter())
     job.close()
     reporter = Counting()
     abinit.run(config_of(small, tmp_path / "job"), JobFolder.resume(tmp_path / "job"), reporter)
     assert reporter.asked == []  # nothing that took long was done again
-    assert results(tmp_path / "job") == alone[0]
+    assert results_of_files(tmp_path / "job") == alone[0]
+
+
+def test_a_run_with_states_that_is_stopped_ends_the_same(small, quick, tmp_path, monkeypatch):
+    """Stopped before the question whether there are states, between rounds, and while images are posed in their states."""
+    monkeypatch.setattr(conformations, "SURE", -1e9)  # flexible in any case
+    monkeypatch.setattr(conformations, "RADIUS", 6.0)
+    monkeypatch.setattr("cryodrake.training.state_files.N_STATES", 2)
+
+    def config(out):
+        return replace(config_of(small, out), zdim=2)
+
+    def files(job):
+        return results_of_files(job) | {name: (job / name).read_bytes() for name in ("latents.npy", "latents_precision.npy")}
+
+    reporter, phases = Counting(), tmp_path / "alone"
+    abinit.run(config(phases), JobFolder.create(phases), reporter)
+    assert {"states 2", "poses 1", "states 4"} <= set(reporter.asked)
+    out = tmp_path / "job"
+    job = JobFolder.create(out)
+    for phase in ("join", "poses 1", "poses 2"):
+        with pytest.raises(JobStopped):
+            abinit.run(config(out), job, StoppedIn(phase))
+        job.close()
+        job = JobFolder.resume(out)
+    abinit.run(config(out), job, QuietReporter())
+    assert files(out) == files(phases)
+    assert (out / "maps" / "states" / "state_00.mrc").exists()
+
+
+class StoppedIn(Counting):
+    """Asks to stop at the last question in a phase that has several, else at the first."""
+
+    def __init__(self, phase):
+        super().__init__()
+        self.wanted = phase
+
+    def should_stop(self):
+        super().should_stop()
+        return self._phase == self.wanted

@@ -69,7 +69,7 @@ def _field_decoder(path: Path) -> Decoder:
         with torch.no_grad():
             return torch.stack([decode_one(state) for state in z])
 
-    return Decoder(decode, field.box_A / field.box, "the neural field")
+    return Decoder(decode, field.box_A / field.box, "the job's field")
 
 
 def _read_z(path: Path, states: int, zdim: int) -> Float[np.ndarray, "m z"]:

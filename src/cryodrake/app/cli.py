@@ -34,6 +34,7 @@ class Command:
 
 COMMANDS = {
     "abinit": Command("cryodrake.training.config:AbinitConfig", "cryodrake.app.abinit:main", "poses and a map from images alone"),
+    "train": Command("cryodrake.training.config:TrainConfig", "cryodrake.app.train:main", "states of particles with known poses"),
     "backproject": Command(
         "cryodrake.training.config:BackprojectConfig", "cryodrake.app.backproject:main", "a map from known poses"
     ),

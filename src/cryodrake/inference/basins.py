@@ -28,13 +28,14 @@ def nearest_deg(a: Float[Tensor, "n 3 3"], b: Float[Tensor, "n 3 3"], operators:
 
 @dataclass(frozen=True, eq=False)
 class Poses:
-    """Poses of n images with the probability of their basin and the error that the curvature promises.
+    """Poses of n images with their log likelihood, the probability of their basin and the error that the curvature promises.
 
     rival (n 3 3) turns an image's best rotation into its closest competitor's, R' = R·rival; NaN where nothing competes.
     """
 
     rotation: Float[Tensor, "n 3 3"]
     shift_px: Float[Tensor, "n 2"]
+    score: Float[Tensor, " n"]
     confidence: Float[Tensor, " n"]
     sigma_deg: Float[Tensor, " n"]
     rival: Float[Tensor, "n 3 3"]
@@ -119,7 +120,7 @@ class Basins:
             there = torch.bincount(others.member, minlength=self.n) > 0
             second = others.rotation[others._best_index[there]]
             rival[there] = rotation[there].transpose(1, 2) @ second
-        return Poses(rotation, self.shift_px[best], confidence, self.sigma_deg[best], rival)
+        return Poses(rotation, self.shift_px[best], self.score[best], confidence, self.sigma_deg[best], rival)
 
     @property
     def _best_score(self) -> Float[Tensor, " n"]:

@@ -26,7 +26,7 @@ from cryodrake.inference.source import AbstractImages
 from cryodrake.physics.masks import sphere
 from cryodrake.physics.slices import BallGrid
 
-BANDWIDTHS = 24
+BANDWIDTHS = 12
 LEAST = 50  # images of a half set in the narrowest set
 
 

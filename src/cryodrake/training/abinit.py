@@ -1,6 +1,7 @@
 """Ab initio reconstruction: particles in, poses, maps and a neural field out."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from jaxtyping import Int64
@@ -8,7 +9,6 @@ from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.halves import half_sets
-from cryodrake.errors import JobStopped
 from cryodrake.inference.basins import nearest_deg
 from cryodrake.inference.reference import Reference
 from cryodrake.io.job import JobFolder
@@ -19,10 +19,9 @@ from cryodrake.training import conformations, refinement, settling, starts
 from cryodrake.training.bootstrap import BATCH, SCHEDULE
 from cryodrake.training.config import AbinitConfig, InputOptions
 from cryodrake.training.estimates import image_amplitudes, residual_noise
-from cryodrake.training.events import AbstractReporter
+from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
-from cryodrake.training.output import shifts_in_A, write_consensus, write_field, write_half_maps, write_particles
-from cryodrake.training.output_states import states_target, write_latents, write_state_maps, write_states_field
+from cryodrake.training.results import write_results
 from cryodrake.training.state import RunState
 from cryodrake.training.symmetry import operators_of
 from cryodrake.training.verdict import judge
@@ -44,9 +43,13 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def load(config: InputOptions, job: JobFolder, reporter: AbstractReporter) -> tuple[ParticleFile, CoefficientStore]:
-    """Read the particles and make their coefficients resident."""
-    particles = read_particles(config.particles, ctf=config.ctf, ind=config.ind, datadir=config.datadir, pixel_size_A=config.apix)
+def load(
+    config: InputOptions, job: JobFolder, reporter: AbstractReporter, poses: Path | None = None
+) -> tuple[ParticleFile, CoefficientStore]:
+    """Read the particles, with the poses of another file where one is given, and make their coefficients resident."""
+    particles = read_particles(
+        config.particles, ctf=config.ctf, poses=poses, ind=config.ind, datadir=config.datadir, pixel_size_A=config.apix
+    )
     reporter.phase("read", particles.n, "reading and cleaning the images")
     store = CoefficientStore.build(
         particles,
@@ -76,35 +79,19 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter) -> Non
     run_.refine()
     maps = run_.join()
     found = run_.find_states(maps)
-    write_results(run_, particles, maps, found)
+    state.fsc = maps.fsc
+    write_results(job, reporter, particles, store, state, maps, found, run_.particle_radius_px, config.seed)
     verdict = judge(state, store)
     if not verdict.converged:
         reporter.warn(verdict.words)
     reporter.finish(verdict.converged, verdict.words, **verdict.numbers)
 
 
-def write_results(
-    run_: "AbinitRun", particles: ParticleFile, halves: refinement.HalfMaps, found: conformations.Conformations | None
-) -> None:
-    """Maps, the field, particles, and what there is of states."""
-    job, state, store, reporter, seed = run_.job, run_.state, run_.store, run_.reporter, run_.config.seed
-    radius_px, pixel_size_A = run_.particle_radius_px, store.pixel_size_A
-    write_half_maps(job, halves, pixel_size_A)
-    poses = state.joint_rotation, state.joint_shift_px
-    reporter.phase("maps", 2, "back-projecting to full resolution")
-    images = WeightedImages(store, state.noise, state.joint_scale)
-    target = write_consensus(job, images, *poses, halves, radius_px, pixel_size_A)
-    reporter.step(1)
-    if found is None:
-        write_field(job, target, radius_px, pixel_size_A, seed)
-    else:
-        write_states_field(job, states_target(found, target), radius_px, pixel_size_A, seed)
-        write_latents(job, state)
-    reporter.step(2)
-    if found is not None:
-        write_state_maps(job, images, state, radius_px, pixel_size_A, reporter)
-    state.fsc = halves.fsc
-    write_particles(job, particles, state.joint_rotation, shifts_in_A(state.joint_shift_px, store), state.half, state.confidence)
+def particle_radius_px(config: InputOptions, store: CoefficientStore) -> float:
+    """Radius of the sphere that holds the particle."""
+    if config.diameter_A is not None:
+        return min(config.diameter_A / 2 / store.pixel_size_A, 0.49 * store.box)
+    return MASK_RADIUS * store.box
 
 
 class AbinitRun:
@@ -127,9 +114,7 @@ class AbinitRun:
     @property
     def particle_radius_px(self) -> float:
         """Of the solvent mask."""
-        if self.config.diameter_A is not None:
-            return min(self.config.diameter_A / 2 / self.store.pixel_size_A, 0.49 * self.store.box)
-        return MASK_RADIUS * self.store.box
+        return particle_radius_px(self.config, self.store)
 
     def checkpoint(self) -> None:
         """Save the state; stop here if that was asked for."""
@@ -192,9 +177,7 @@ class AbinitRun:
         self._poll()
 
     def _poll(self) -> None:
-        """Stop at once where that was asked for: what is lost is the work since the last checkpoint."""
-        if self.reporter.should_stop():
-            raise JobStopped(f"stopped in phase {self.state.phase}")
+        stop_if_asked(self.reporter, self.state.phase)
 
     def _show(self, name: str, resolution: float) -> None:
         volume = self.state.maps.mean((0, 1))
@@ -228,9 +211,9 @@ class AbinitRun:
         if not self.config.zdim:
             return None
         seed, radius_px = self.config.seed, self.particle_radius_px
-        found = conformations.Conformations(self.store, self.state, self.reporter, halves, radius_px, seed, self._poll)
+        found = conformations.Conformations(self.store, self.state, self.reporter, halves, radius_px, seed)
         if self.state.phase == "states":
-            found.run(self.checkpoint)
+            found.run(self.checkpoint, conformations.ROUNDS)
             self.state.phase = "finish"
             self.checkpoint()
         return found

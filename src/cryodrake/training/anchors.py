@@ -6,15 +6,14 @@ from jaxtyping import Float, Int64
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-MOST_ANCHORS = 24
 IMAGES_PER_ANCHOR = 100
 FITTED = 20000  # images that the centres are found from
 
 
-def anchors_of(latents: Float[Tensor, "n z"], seed: int) -> tuple[Float[Tensor, "a z"], Int64[Tensor, " n"]]:
-    """Centres of k-means, and each image's nearest one."""
+def anchors_of(latents: Float[Tensor, "n z"], most: int, seed: int) -> tuple[Float[Tensor, "a z"], Int64[Tensor, " n"]]:
+    """At most `most` centres of k-means, and each image's nearest one."""
     points = latents.cpu().numpy().astype(np.float64)
-    k = max(1, min(MOST_ANCHORS, len(points) // IMAGES_PER_ANCHOR))
+    k = max(1, min(most, len(points) // IMAGES_PER_ANCHOR))
     fitted = KMeans(k, n_init=1, random_state=seed).fit(points[:: max(1, len(points) // FITTED)])
     centres = torch.from_numpy(fitted.cluster_centers_).float().to(latents.device)
     return centres, torch.cdist(latents, centres).argmin(1)

@@ -3,12 +3,12 @@
 import torch
 
 from cryodrake.data.halves import half_sets
-from cryodrake.errors import InputError
 from cryodrake.io.job import JobFolder
 from cryodrake.physics.fsc import resolution_A
-from cryodrake.training.abinit import MASK_RADIUS, load
+from cryodrake.training.abinit import load, particle_radius_px
 from cryodrake.training.config import BackprojectConfig
 from cryodrake.training.events import AbstractReporter
+from cryodrake.training.given import given_poses
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.output import write_consensus, write_field, write_half_maps, write_particles
 from cryodrake.training.refinement import fold_labels, fold_sums, half_maps
@@ -20,16 +20,11 @@ def run(config: BackprojectConfig, job: JobFolder, reporter: AbstractReporter) -
     Raises:
         InputError: the particles have no poses.
     """
-    particles, store = load(config, job, reporter)
-    table = particles.table
-    if table.rotations is None or table.shifts_A is None:
-        raise InputError("has no poses", where=config.particles, expected="angles and shifts", do="give --poses pose.pkl")
-    device = store.device
-    rotation = torch.from_numpy(table.rotations).float().to(device)
-    shift_px = torch.from_numpy(table.shifts_A / store.pixel_size_A).float().to(device)
-    half = half_sets(table, config.seed).to(device)
-    images = WeightedImages(store, store.noise, torch.ones(store.n, device=device))
-    radius_px = config.diameter_A / 2 / store.pixel_size_A if config.diameter_A else MASK_RADIUS * store.box
+    particles, store = load(config, job, reporter, config.poses)
+    rotation, shift_px = given_poses(config, particles, store)
+    half = half_sets(particles.table, config.seed).to(store.device)
+    images = WeightedImages(store, store.noise, torch.ones(store.n, device=store.device))
+    radius_px = particle_radius_px(config, store)
     reporter.phase("halves", 1, "back-projecting the half sets")
     found = half_maps(fold_sums(images, fold_labels(half), rotation, shift_px, store.box / 2), radius_px)
     write_half_maps(job, found, store.pixel_size_A)
@@ -38,7 +33,7 @@ def run(config: BackprojectConfig, job: JobFolder, reporter: AbstractReporter) -
     reporter.step(1)
     write_field(job, target, radius_px, store.pixel_size_A, config.seed)
     reporter.step(2)
-    confidence = torch.ones(store.n, device=device)
+    confidence = torch.ones(store.n, device=store.device)
     write_particles(job, particles, rotation, shift_px * store.pixel_size_A, half, confidence)
     resolution = resolution_A(found.fsc, 0.143, store.box_A)
     reporter.finish(None, f"half maps agree to {resolution:.1f} Å (FSC 0.143)", resolution_A=resolution)

@@ -84,11 +84,31 @@ class AbinitConfig(InputOptions):
 
 
 @dataclass(frozen=True)
-class BackprojectConfig(InputOptions):
-    """A map, half maps and their FSC from particles whose poses are known."""
+class PosedOptions(InputOptions):
+    """Particles whose poses are known."""
 
     poses: Path | None = None
     """cryoDRGN's pose.pkl, for particles whose file has no poses."""
+
+
+@dataclass(frozen=True)
+class TrainConfig(PosedOptions):
+    """States of particles whose poses are known."""
+
+    zdim: int = 8
+    """Dimensions of each particle's state."""
+    refine: bool = False
+    """Refine the poses against the map of each particle's own state."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.zdim <= MOST_ZDIM:
+            raise InputError(f"zdim is {self.zdim}", where="--zdim", expected=f"1 to {MOST_ZDIM}")
+
+
+@dataclass(frozen=True)
+class BackprojectConfig(PosedOptions):
+    """A map, half maps and their FSC from particles whose poses are known."""
 
 
 @dataclass(frozen=True)

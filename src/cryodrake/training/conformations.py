@@ -28,18 +28,20 @@ from cryodrake.training import refinement
 from cryodrake.training.anchors import anchors_of
 from cryodrake.training.components import ComponentStep, as_references, component_step, component_sums
 from cryodrake.training.estimates import amplitudes_of
-from cryodrake.training.events import AbstractReporter
+from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.solvent import EDGE, flatten_solvent, solvent_mask
 from cryodrake.training.state import RunState
 from cryodrake.training.subspace import SubspaceFit, oriented
 
-ROUNDS = 2  # in which images are posed anew; one more without it ends the run
+ROUNDS = 2  # in which images are posed anew
 FITTED = 10000  # images that components are learned from
 RADIUS = 16.0  # cycles per box, of what states are told by
 GROWN = 3.0 / 64  # of the box, beyond the consensus: a moving part is blurred there
 SURE = 3.0  # standard errors by which states must make unseen images likelier
 SURPRISING = -2.0
+POSED_ANCHORS = 24  # states that stand for all when images are posed
+SEARCHED_ANCHORS = 6  # and when those that fit nowhere are searched over all poses
 
 
 @final
@@ -54,9 +56,8 @@ class Conformations:
         halves: refinement.HalfMaps,
         particle_radius_px: float,
         seed: int,
-        poll: Callable[[], None],
     ):
-        self.store, self.state, self.reporter, self.halves, self.seed, self.poll = store, state, reporter, halves, seed, poll
+        self.store, self.state, self.reporter, self.halves, self.seed = store, state, reporter, halves, seed
         box, device = store.box, store.device
         grown = around(halves.particle, 0.5, GROWN * box, EDGE * box)
         self.mask = torch.maximum(halves.particle, grown) * solvent_mask(box, particle_radius_px, device)
@@ -72,14 +73,14 @@ class Conformations:
         """Of what states are told by."""
         return min(RADIUS, refinement.seen_radius(self.halves.inside), self.store.box / 2)
 
-    def run(self, checkpoint: Callable[[], None]) -> None:
-        """All rounds; `checkpoint` is called after each."""
+    def run(self, checkpoint: Callable[[], None], rounds: int) -> None:
+        """`rounds` in which images are posed anew, and a last one without; `checkpoint` is called after each."""
         state = self.state
         if state.gain is None:
             self.judge()
             checkpoint()
-        while state.is_flexible and len(state.rounds) <= ROUNDS:
-            self.round(last=len(state.rounds) == ROUNDS)
+        while state.is_flexible and len(state.rounds) <= rounds:
+            self.round(last=len(state.rounds) == rounds)
             checkpoint()
 
     def judge(self) -> None:
@@ -113,7 +114,7 @@ class Conformations:
         states = self._infer(small, fit.grid)
         state.latents, state.precision = states.mean, states.precision
         self._rescale(states)
-        self.poll()
+        stop_if_asked(self.reporter, self.state.phase)
         self.reporter.step(2)
         start = torch.cat([self._mean()[None], _padded(small[1:], self.store.box)])
         radius = min(refinement.seen_radius(self.halves.inside), self.store.box / 2)
@@ -155,11 +156,11 @@ class Conformations:
         """Every image anew, against the map of its anchor without its fold."""
         state, store = self.state, self.store
         before = state.joint_rotation.clone()
-        centres, nearest = anchors_of(states.mean, self.seed)
-        coefficients = torch.nn.functional.pad(centres, (1, 0), value=1.0)
+        centres, nearest = anchors_of(states.mean, POSED_ANCHORS, self.seed)
         radius = step.grid.radius
         start, grid = raster(step.start, step.grid), BallGrid(box_for_radius(radius, store.box), radius)
         doubtful = state.surprise < SURPRISING
+        few, _ = anchors_of(states.mean[~doubtful], SEARCHED_ANCHORS, self.seed)
         search = self._grid(step.volumes()[0], radius, float(doubtful.float().mean()))
         self.reporter.phase(
             f"poses {len(state.rounds) + 1}", store.n, f"posing images in their states to {store.box_A / radius:.1f} Å"
@@ -171,12 +172,13 @@ class Conformations:
             fold = component_sums(self.images, rows, *poses, states[rows], start, step.grid)
             volumes = as_references(step.without(fold), state.component_fsc, self.mask)
             ball = raster(torch.stack([crop_map(v, grid.box) for v in volumes]), grid)
-            for a, mix in enumerate(coefficients):
+            for a, mix in enumerate(_coefficients(centres)):
                 self._polish(rows[(nearest[rows] == a) & ~doubtful[rows]], Reference(_mixed(ball, mix), grid))
-            self._search(rows[doubtful[rows]], volumes[0], radius, search)
+            maps = torch.einsum("ar,rijk->aijk", _coefficients(few), volumes)
+            self._search(rows[doubtful[rows]], maps, radius, search)
             done += len(rows)
             self.reporter.step(done, particles=len(rows))
-            self.poll()
+            stop_if_asked(self.reporter, self.state.phase)
         change_deg = nearest_deg(before, state.joint_rotation, state.operators)
         return {"mean_pose_change_deg": float(change_deg.mean()), "median_pose_change_deg": float(change_deg.median())}
 
@@ -191,13 +193,25 @@ class Conformations:
             found = local.refine(self.images, rows, reference, state.joint_rotation[rows], state.joint_shift_px[rows])
             state.joint_rotation[rows], state.joint_shift_px[rows] = found.rotation, found.shift_px
 
-    def _search(self, rows: Tensor, volume: Tensor, radius: float, grid: refinement.Grid) -> None:
+    def _search(self, rows: Tensor, maps: Float[Tensor, "a d d d"], radius: float, grid: refinement.Grid) -> None:
+        """All poses against each of a few maps: images that fit nowhere may be of another state than they seem."""
         state = self.state
-        if len(rows):
-            known = state.joint_rotation[rows], state.joint_shift_px[rows]
+        if not len(rows):
+            return
+        known, best = (
+            (state.joint_rotation[rows], state.joint_shift_px[rows]),
+            torch.full(rows.shape, -torch.inf, device=rows.device),
+        )
+        for volume in maps:
             found = refinement.global_poses(self.images, rows, volume, radius, grid, known, False, state.operators)
-            state.joint_rotation[rows], state.joint_shift_px[rows] = found.rotation, found.shift_px
-            state.confidence[rows] = found.confidence
+            better = found.score > best
+            best = torch.where(better, found.score, best)
+            state.joint_rotation[rows[better]], state.joint_shift_px[rows[better]] = found.rotation[better], found.shift_px[better]
+            state.confidence[rows[better]] = found.confidence[better]
+
+
+def _coefficients(states: Float[Tensor, "a z"]) -> Float[Tensor, "a r"]:
+    return torch.nn.functional.pad(states, (1, 0), value=1.0)
 
 
 def _mixed(ball: Float[Tensor, "v r2"], mix: Float[Tensor, " r"]) -> Float[Tensor, "v 2"]:

@@ -17,6 +17,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float
 
+from cryodrake.errors import JobStopped
 from cryodrake.io.job import JobFolder
 from cryodrake.training.stages import save_stage
 
@@ -50,6 +51,12 @@ class AbstractReporter(ABC):
     @abstractmethod
     def should_stop(self) -> bool:
         """Whether to save a checkpoint and raise `JobStopped`. Asked wherever the run can be resumed from."""
+
+
+def stop_if_asked(reporter: AbstractReporter, phase: str) -> None:
+    """Raises JobStopped where that was asked for: what is lost is the work since the last checkpoint."""
+    if reporter.should_stop():
+        raise JobStopped(f"stopped in phase {phase}")
 
 
 class StopRequest:

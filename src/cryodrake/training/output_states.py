@@ -3,9 +3,9 @@
 import torch
 
 from cryodrake.fields.factored import FactoredField
-from cryodrake.fields.fit import fit_network
+from cryodrake.fields.fit import fit_grid
+from cryodrake.fields.grid import GridField
 from cryodrake.fields.mixer import AffineMixer
-from cryodrake.fields.mlp import MLPField
 from cryodrake.fields.store import save_field
 from cryodrake.fields.target import FieldTarget, from_density
 from cryodrake.inference.source import AbstractImages
@@ -42,12 +42,16 @@ def states_target(found: Conformations, consensus: FieldTarget) -> FieldTarget:
     return from_density(density, ssnr / (1 - ssnr))
 
 
-def write_states_field(job: JobFolder, target: FieldTarget, particle_radius_px: float, pixel_size_A: float, seed: int) -> None:
-    """A field with states trained on the target; field.mrc is its map at the mean state."""
+def write_states_field(job: JobFolder, target: FieldTarget, particle_radius_px: float, pixel_size_A: float) -> None:
+    """The field with states; field.mrc is its map at the mean state.
+
+    Its basis is on voxels: a network of the usual size, fitted to all components at once, loses more of the faint ones at high
+    frequency than states gain (docs/log.md).
+    """
     box, device = target.density.shape[-1], target.density.device
     r = len(target.density)
-    basis = MLPField.for_particle(box, box * pixel_size_A, particle_radius_px, components=r, seed=seed).to(device)
-    fit_network(basis, target)
+    basis = GridField(box, box * pixel_size_A, components=r).to(device)
+    fit_grid(basis, target)
     field = FactoredField(basis, AffineMixer(r - 1)).to(device)
     with torch.no_grad():
         mean = field.to_volume(torch.zeros(1, r - 1, device=device))[0]

@@ -3,10 +3,12 @@
 Poses and resolution must stand still, and a search of all images at the present radius must have found nearly all where they were.
 """
 
+import itertools
 from typing import Any
 
 MOST_PASSES = 14  # with all images
 MOVED_SHARE = 0.02  # of the images that a search of all may find elsewhere, for it to have been the last
+SAME = 0.5  # of the images that moved in the search of all before: if more move again, they always will
 LITTLE = 1.02  # factor of resolution that is no progress
 STILL = 0.25  # median pose change, as a fraction of the expected error, below which poses stand still
 
@@ -45,8 +47,10 @@ def _better(history: History) -> bool:
 
 
 def _searched_in_vain(history: History) -> bool:
-    """Whether a search of all images at the present radius has found nearly all of them where they were."""
-    return any(
-        pass_["whole"] and pass_["moved_share"] <= MOVED_SHARE and pass_["radius"] > history[-1]["radius"] - 2
-        for pass_ in history[1:]
-    )
+    """Whether a search of all images at the present radius has found nearly all where they were, or as many moved as in the last.
+
+    Images that fit the map nowhere, of another state or of no particle, move in every search.
+    """
+    searches = [pass_ for pass_ in history[1:] if pass_["whole"] and pass_["radius"] > history[-1]["radius"] - 2]
+    moved = [pass_["moved_share"] for pass_ in searches]
+    return any(share <= MOVED_SHARE for share in moved) or any(b > SAME * a for a, b in itertools.pairwise(moved))

@@ -13,7 +13,7 @@ from cryodrake.io.mrc import write_map
 from cryodrake.training.events import AbstractReporter
 from cryodrake.training.state_maps import LatentImages, StateMaps, maps_from_data
 
-N_STATES = 10
+N_STATES = 6
 
 
 def write_states(

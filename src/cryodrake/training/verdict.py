@@ -41,4 +41,14 @@ def judge(state: RunState, store: CoefficientStore) -> Verdict:
     words = f"converged: half maps agree to {resolution:.1f} Å (FSC 0.143), {share:.0%} of the images are sure of their orientation"
     if len(state.operators) > 1:
         words += f" but for a symmetry of order {len(state.operators)}, which was found and not imposed"
+    if state.gain is not None:
+        words += "; " + words_on_states(state)
+        numbers["state_gain"] = state.gain
     return Verdict(True, words, numbers)
+
+
+def words_on_states(state: RunState) -> str:
+    """Whether images that the model was not learned from are likelier in states of their own."""
+    if not state.is_flexible:
+        return "no states were found: one rigid structure explains the images as well"
+    return f"states explain unseen images better than one structure, by {state.gain:.1f} units of log likelihood an image"

@@ -20,6 +20,7 @@ from cryodrake.training.cryodrgn2.images import Batch, NormalisedImages
 from cryodrake.training.cryodrgn2.model import AbstractModel, Group, squared_error
 
 ROWS_AT_ONCE = 256
+MOST_ANCHORS = 24  # of the images that are searched together
 
 
 @final
@@ -61,7 +62,7 @@ class FlexibleModel(AbstractModel):
         z = self.posterior(images, rows).mean
         if each_its_own:
             return [Group(torch.tensor([i], device=rows.device), self.field.at(state)) for i, state in enumerate(z)]
-        anchors, nearest = anchors_of(z, seed)
+        anchors, nearest = anchors_of(z, MOST_ANCHORS, seed)
         members = [torch.nonzero(nearest == a).squeeze(1) for a in range(len(anchors))]
         return [Group(some, self.field.at(anchor)) for some, anchor in zip(members, anchors, strict=True) if len(some)]
 

@@ -1,0 +1,41 @@
+"""All that a finished run leaves in its job folder, with or without states."""
+
+from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.io.job import JobFolder
+from cryodrake.io.particles import ParticleFile
+from cryodrake.training.conformations import Conformations
+from cryodrake.training.events import AbstractReporter
+from cryodrake.training.images import WeightedImages
+from cryodrake.training.output import shifts_in_A, write_consensus, write_field, write_half_maps, write_particles
+from cryodrake.training.output_states import states_target, write_latents, write_state_maps, write_states_field
+from cryodrake.training.refinement import HalfMaps
+from cryodrake.training.state import RunState
+
+
+def write_results(
+    job: JobFolder,
+    reporter: AbstractReporter,
+    particles: ParticleFile,
+    store: CoefficientStore,
+    state: RunState,
+    halves: HalfMaps,
+    found: Conformations | None,
+    radius_px: float,
+    seed: int,
+) -> None:
+    """Maps, the field, particles, and what there is of states (`found`)."""
+    pixel_size_A = store.pixel_size_A
+    images = WeightedImages(store, state.noise, state.joint_scale)
+    write_half_maps(job, halves, pixel_size_A)
+    reporter.phase("maps", 2, "back-projecting to full resolution")
+    target = write_consensus(job, images, state.joint_rotation, state.joint_shift_px, halves, radius_px, pixel_size_A)
+    reporter.step(1)
+    if found is None:
+        write_field(job, target, radius_px, pixel_size_A, seed)
+        reporter.step(2)
+    else:
+        write_states_field(job, states_target(found, target), radius_px, pixel_size_A)
+        write_latents(job, state)
+        reporter.step(2)
+        write_state_maps(job, images, state, radius_px, pixel_size_A, reporter)
+    write_particles(job, particles, state.joint_rotation, shifts_in_A(state.joint_shift_px, store), state.half, state.confidence)

@@ -1,0 +1,116 @@
+"""States and poses together: a hinge is found and followed, and a rigid structure is called rigid."""
+
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from cryodrake.inference import local
+from cryodrake.io.particles import read_particles
+from cryodrake.physics.rotations import axis_angle_to_matrix, geodesic_deg
+from cryodrake.training import conformations, refinement
+from cryodrake.training.anchors import anchors_of
+from cryodrake.training.conformations import Conformations
+from cryodrake.training.events import QuietReporter
+from cryodrake.training.images import WeightedImages
+from cryodrake.training.state import RunState
+
+OFF_DEG = 4.0
+
+
+def started(store, half, rotation, shift_px, halves, zdim=2):
+    state = RunState.first(half, store.noise.clone(), store.box, zdim)
+    state.joint_rotation, state.joint_shift_px, state.radius = rotation.clone(), shift_px.clone(), store.box / 2
+    return Conformations(store, state, QuietReporter(), halves, 0.42 * store.box, 0)
+
+
+def off_by(rotation, degrees):
+    axis = torch.randn(len(rotation), 3, generator=torch.Generator().manual_seed(5))
+    return axis_angle_to_matrix(torch.deg2rad(torch.tensor(degrees)) * axis / axis.norm(dim=1, keepdim=True)) @ rotation
+
+
+@pytest.fixture(scope="module")
+def found(hinge):
+    """From poses that are a few degrees off."""
+    images = WeightedImages(hinge.store, hinge.store.noise, torch.ones(hinge.store.n))
+    wrong = off_by(hinge.rotation, OFF_DEG)
+    sums = refinement.fold_sums(images, hinge.label, wrong, hinge.shift_px, hinge.store.box / 2)
+    run = started(hinge.store, hinge.half, wrong, hinge.shift_px, refinement.half_maps(sums, 0.42 * hinge.store.box))
+    checkpoints = []
+    run.run(lambda: checkpoints.append(len(run.state.rounds)), 2)
+    return run, checkpoints
+
+
+def test_states_are_found_and_poses_become_better(found, hinge):
+    state = found[0].state
+    assert state.is_flexible
+    assert state.gain > 0.5
+    design = torch.cat([torch.ones(len(state.latents), 1), state.latents, state.latents**2], 1)
+    angle = design @ torch.linalg.lstsq(design, hinge.angle_deg[:, None]).solution
+    assert spearmanr(angle[:, 0], hinge.angle_deg).statistic > 0.9
+    assert float(geodesic_deg(state.joint_rotation, hinge.rotation).median()) < 0.6 * OFF_DEG
+
+
+def test_latents_are_standard_and_every_round_is_a_checkpoint(found):
+    run, checkpoints = found
+    second = (run.state.latents[:, :, None] * run.state.latents[:, None] + torch.linalg.inv(run.state.precision)).mean(0)
+    torch.testing.assert_close(second, torch.eye(2), atol=0.15, rtol=0)
+    assert checkpoints == list(range(len(run.state.rounds) + 1))
+    assert "median_pose_change_deg" in run.state.rounds[0]
+    assert "median_pose_change_deg" not in run.state.rounds[-1]
+
+
+def test_each_image_is_posed_against_a_map_without_its_fold(hinge, monkeypatch):
+    """Other images in fold 3 change the references of all folds but the third."""
+    seen = []
+
+    def spy(images, rows, reference, rotation, shift_px):
+        seen[-1].setdefault(int(hinge.label[rows[0]]), []).append(reference.ball.clone())
+        zeros = torch.zeros(len(rows))
+        return local.Poses(rotation, shift_px, zeros, zeros)
+
+    monkeypatch.setattr(conformations.local, "refine", spy)
+
+    class Others(WeightedImages):
+        def matched(self, rows, k):
+            matched, weight = super().matched(rows, k)
+            return torch.where((hinge.label[rows] == 3)[:, None], -matched, matched), weight
+
+    run = started(hinge.store, hinge.half, hinge.rotation, hinge.shift_px, hinge.halves)
+    run.state.latents = torch.randn(hinge.store.n, 2, generator=torch.Generator().manual_seed(0))
+    states = conformations.States.known(run.state.latents)
+    start = torch.cat([hinge.mean[None], torch.zeros(2, 32, 32, 32)])
+    for source in (WeightedImages, Others):
+        monkeypatch.setattr(conformations, "WeightedImages", source)
+        seen.append({})
+        poses = hinge.rotation, hinge.shift_px, states, start, 16.0
+        step = conformations.component_step(run.images, hinge.label, *poses)
+        run.state.component_fsc = torch.ones(3, 17)
+        run._pose(states, step)
+    scale = float(seen[0][0][0].std())
+    change = {fold: max(float((a - b).abs().max()) for a, b in zip(seen[0][fold], seen[1][fold], strict=True)) for fold in seen[0]}
+    assert change.pop(3) < 0.02 * scale
+    assert min(change.values()) > 0.2 * scale
+
+
+def test_a_rigid_structure_is_called_rigid(store, data):
+    table = read_particles(data / "truth" / "particles.star", need_images=False).table
+    rotation = torch.from_numpy(table.rotations).float()
+    shift_px = torch.from_numpy(table.shifts_A / table.pixel_size_A[:, None]).float()
+    half = torch.arange(store.n) % 2 + 1
+    images = WeightedImages(store, store.noise, torch.ones(store.n))
+    sums = refinement.fold_sums(images, refinement.fold_labels(half), rotation, shift_px, store.box / 2)
+    run = started(store, half, rotation, shift_px, refinement.half_maps(sums, 0.42 * store.box))
+    run.run(lambda: None, 2)
+    assert not run.state.is_flexible
+    assert run.state.rounds == []
+    assert torch.equal(run.state.joint_rotation, rotation)
+
+
+def test_anchors_are_near_their_images():
+    g = torch.Generator().manual_seed(0)
+    middle = torch.tensor([[-5.0, 0.0], [0.0, 5.0], [5.0, 0.0]])
+    latents = middle[torch.arange(600) % 3] + 0.1 * torch.randn(600, 2, generator=g)
+    centres, nearest = anchors_of(latents, 24, 0)
+    assert len(centres) == 6  # one for 100 images
+    assert float((latents - centres[nearest]).norm(dim=1).max()) < 0.6
+    assert torch.equal(nearest, torch.cdist(latents, centres).argmin(1))

@@ -1,0 +1,61 @@
+"""States of particles with known poses, through the command; and poses from a cryoDRGN file."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
+from cryodrake.app.runner import run_job
+from cryodrake.errors import InputError
+from cryodrake.io.cryodrgn import write_poses
+from cryodrake.io.particles import read_particles
+from cryodrake.training import backproject, given
+from cryodrake.training.config import BackprojectConfig, TrainConfig
+
+
+@pytest.fixture(scope="module")
+def trained(hinge, tmp_path_factory):
+    config = TrainConfig(
+        particles=hinge.data / "truth" / "particles.star", datadir=hinge.data, out=tmp_path_factory.mktemp("train") / "job", zdim=2,
+        device="cpu",
+    )  # fmt: skip
+    return run_job(config, "train", given.run)
+
+
+def test_states_follow_the_hinge_and_poses_stay(trained, hinge):
+    latents = torch.from_numpy(np.load(trained.path / "latents.npy"))
+    design = torch.cat([torch.ones(len(latents), 1), latents, latents**2], 1)
+    angle = design @ torch.linalg.lstsq(design, hinge.angle_deg[:, None]).solution
+    assert spearmanr(angle[:, 0], hinge.angle_deg).statistic > 0.9
+    table = read_particles(trained.path / "particles.star", need_images=False).table
+    np.testing.assert_allclose(table.rotations, hinge.rotation.numpy(), atol=1e-5)
+    assert "states explain unseen images better" in trained.status["verdict"]
+
+
+def test_its_maps_are_nearer_to_the_true_states_than_one_map(trained, hinge):
+    states = evaluate(EvaluateConfig(job=trained.path, truth=hinge.data)).states
+    assert states is not None
+    assert states.image_auc_mean > states.static_auc_mean + 0.01
+    assert states.image_auc_moving_mean > states.static_auc_moving_mean + 0.02
+
+
+def test_particles_without_poses_are_refused(hinge, tmp_path):
+    config = TrainConfig(particles=hinge.data / "particles.star", out=tmp_path / "job", device="cpu")
+    with pytest.raises(InputError, match="no poses"):
+        run_job(config, "train", given.run)
+
+
+def test_poses_may_come_from_cryodrgn(hinge, tmp_path):
+    truth = hinge.data / "truth" / "particles.star"
+    write_poses(tmp_path / "pose.pkl", read_particles(truth, need_images=False).table)
+    jobs = []
+    for name, particles, more in (
+        ("own", truth, {"datadir": hinge.data}),
+        ("pkl", hinge.data / "particles.star", {"poses": tmp_path / "pose.pkl"}),
+    ):
+        config = BackprojectConfig(particles=particles, out=tmp_path / name, device="cpu", **more)
+        jobs.append(run_job(config, "backproject", backproject.run))
+    own, pkl = (read_particles(job.path / "particles.star", need_images=False).table for job in jobs)
+    np.testing.assert_allclose(own.rotations, pkl.rotations, atol=1e-5)
+    np.testing.assert_allclose(own.shifts_A, pkl.shifts_A, atol=1e-3)

@@ -1,0 +1,135 @@
+"""The linear model of a small hinge, from its true poses: states, components, and the full-resolution step."""
+
+import itertools
+
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from cryodrake.inference.likelihood import shift_phases
+from cryodrake.inference.states import infer_all
+from cryodrake.io.mrc import read_map
+from cryodrake.physics.fsc import fsc
+from cryodrake.physics.slices import BallGrid, raster, slice_ball
+from cryodrake.training.components import as_references, component_step, component_sums
+from cryodrake.training.images import WeightedImages
+from cryodrake.training.subspace import SubspaceFit, oriented
+from cryodrake.training.tangents import rigid_motions
+
+BOX, N, ZDIM, RADIUS = 32, 1200, 2, 9.0
+
+
+def fit_of(hinge, seed=0):
+    guess = torch.randn(N, ZDIM, generator=torch.Generator().manual_seed(seed))
+    poses = torch.arange(N), hinge.rotation, hinge.shift_px
+    return SubspaceFit(hinge.images, *poses, hinge.mean * hinge.mask, hinge.mask, guess, RADIUS)
+
+
+def true_maps(hinge):
+    paths = sorted((hinge.data / "truth" / "volumes").glob("state_*.mrc"))
+    return torch.stack([torch.from_numpy(read_map(path)[0]) for path in paths])
+
+
+@pytest.fixture(scope="module")
+def fitted(hinge):
+    fit = fit_of(hinge)
+    return fit, fit.run()
+
+
+def test_the_states_follow_the_angle(hinge, fitted):
+    fit, heard = fitted
+    design = torch.cat([torch.ones(N, 1), fit.states.mean, fit.states.mean**2], 1)
+    predicted = (design @ torch.linalg.lstsq(design, hinge.angle_deg[:, None]).solution).squeeze(1)
+    assert spearmanr(predicted, hinge.angle_deg).statistic > 0.9
+    assert heard[-1] > heard[0] + 1
+    assert all(later > earlier - 0.05 for earlier, later in itertools.pairwise(heard))
+
+
+def test_another_start_ends_at_the_same_model(hinge, fitted):
+    other = fit_of(hinge, seed=1)
+    assert other.run()[-1] == pytest.approx(fitted[1][-1], abs=0.3)
+    ours, theirs = (oriented(fit.volumes, fit.states) for fit in (fitted[0], other))
+    a, b = ours[1].flatten(), theirs[1].flatten()
+    assert abs(float(a @ b / (a.norm() * b.norm()))) > 0.95
+
+
+def test_components_hold_no_rigid_motion_and_no_mean(fitted):
+    volumes = fitted[0].volumes
+    directions = torch.cat([rigid_motions(volumes[0]), volumes[:1]]).flatten(1)
+    flat = volumes[1:].flatten(1)
+    cosine = (flat @ directions.T) / (flat.norm(dim=1)[:, None] * directions.norm(dim=1))
+    assert float(cosine.abs().max()) < 1e-3
+
+
+def test_orientation_changes_coordinates_and_nothing_else(hinge, fitted):
+    fit = fitted[0]
+    turned = oriented(fit.volumes, fit.states)
+    before, after = (
+        infer_all(hinge.images, torch.arange(100), hinge.rotation[:100], hinge.shift_px[:100], raster(v, fit.grid), fit.grid)
+        for v in (fit.volumes, turned)
+    )
+    torch.testing.assert_close(before.log_marginal, after.log_marginal, rtol=1e-4, atol=1e-2)
+    gram = turned[1:].flatten(1) @ turned[1:].flatten(1).T
+    assert float(gram[0, 0]) > float(gram[1, 1])
+    assert abs(float(gram[0, 1])) < 1e-3 * float(gram[0, 0])
+
+
+@pytest.fixture(scope="module")
+def step(hinge, fitted):
+    """The full-resolution step from a start that is the mean alone, with states of the fitted model."""
+    fit = fitted[0]
+    states = infer_all(hinge.images, torch.arange(N), hinge.rotation, hinge.shift_px, raster(fit.volumes, fit.grid), fit.grid)
+    start = torch.cat([hinge.mean[None], torch.zeros(ZDIM, BOX, BOX, BOX)])
+    return states, component_step(hinge.images, hinge.label, hinge.rotation, hinge.shift_px, states, start, BOX / 2)
+
+
+def test_sums_are_the_gradient_of_the_expected_likelihood(hinge, step):
+    """By differentiation through the slices, for a few images."""
+    states = step[0][:20]
+    grid = BallGrid(BOX, 6.0)
+    kxy = hinge.store.disc.kxy[: hinge.store.disc.count(6.0)]
+    ball = raster(torch.cat([hinge.mean[None], 0.1 * torch.randn(ZDIM, BOX, BOX, BOX)]), grid).contiguous().requires_grad_()
+    poses = hinge.rotation[:20], hinge.shift_px[:20]
+    matched, weight = hinge.images.matched(torch.arange(20), len(kxy))
+    y = matched * shift_phases(poses[1], kxy, BOX)
+    v = torch.view_as_complex(slice_ball(ball, grid, poses[0], kxy).unflatten(2, (-1, 2)).contiguous())
+    cross = torch.einsum("br,bkr,bk->", states.weights.to(v.dtype), v.conj(), y).real
+    power = torch.einsum("brs,bkr,bks,bk->", states.moments.to(v.dtype), v.conj(), v, weight.to(v.dtype)).real
+    (2 * cross - power).backward()
+    found = component_sums(hinge.images, torch.arange(20), *poses, states, ball.detach(), grid)[:, :-1]
+    plane = grid.frequencies()[:, 0] == 0  # holds mates besides
+    torch.testing.assert_close(found[~plane], ball.grad[~plane] / 2, rtol=1e-3, atol=1e-3 * float(ball.grad.abs().max()))
+
+
+def test_maps_of_states_are_nearer_to_the_truth_than_the_mean(hinge, step):
+    states, found = step
+    maps = as_references(found.volumes(), found.agreement(hinge.mask), hinge.mask)
+    gains = []
+    for s, truth in enumerate(true_maps(hinge)):
+        z = states.mean[hinge.state == s].mean(0)
+        at_state = maps[0] + torch.tensordot(z, maps[1:], dims=1)
+        gains.append(float(fsc(at_state, truth)[1:].mean() - fsc(maps[0], truth)[1:].mean()))
+    assert min(gains[0], gains[-1]) > 0.04
+    assert sum(gains) / len(gains) > 0.02
+
+
+def test_without_a_fold_is_without_its_images(hinge, step):
+    """Other images in fold 0 leave the maps without fold 0 as they are."""
+    states, found = step
+    rows = torch.nonzero(hinge.label == 0).squeeze(1)
+    start = raster(found.start, found.grid)
+
+    def left_out(images):
+        whole = component_step(images, hinge.label, hinge.rotation, hinge.shift_px, states, found.start, BOX / 2)
+        poses = hinge.rotation[rows], hinge.shift_px[rows]
+        return whole.without(component_sums(images, rows, *poses, states[rows], start, found.grid))
+
+    class Others(WeightedImages):
+        def matched(self, wanted, k):
+            matched, weight = super().matched(wanted, k)
+            return torch.where((hinge.label[wanted] == 0)[:, None], -2 * matched.conj(), matched), weight
+
+    volumes = left_out(hinge.images)
+    other = left_out(Others(hinge.store, hinge.images.noise, hinge.images.scale))
+    torch.testing.assert_close(volumes, other, atol=2e-3 * float(volumes[0].std()), rtol=0)
+    assert not torch.allclose(volumes, found.volumes(), atol=2e-2 * float(volumes[0].std()))
