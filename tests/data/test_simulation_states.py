@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from cryodrake.analysis.evaluate import true_map
+from cryodrake.analysis.evaluate_maps import true_map
 from cryodrake.data.density import centre_of_mass_px
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
