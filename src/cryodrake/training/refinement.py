@@ -9,6 +9,7 @@ basin gets out; local ones polish.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -198,7 +199,7 @@ def half_maps(sums: FoldSums, particle_radius_px: float) -> HalfMaps:
 
 def half_references(sums: FoldSums, halves: HalfMaps) -> Float[Tensor, "2 f d d d"]:
     """Maps of each half set, each without the images of one fold: masked by the particle's shape, filtered by `halves.inside`."""
-    left_out = [halves.sums[i // FOLDS] - part for i, part in enumerate(sums.parts)]
+    left_out = (halves.sums[i // FOLDS] - part for i, part in enumerate(sums.parts))  # one at a time: they are large
     return _references(left_out, halves, halves.inside)
 
 
@@ -209,10 +210,10 @@ def joint_references(sums: FoldSums, halves: HalfMaps) -> tuple[Float[Tensor, "2
     """
     both = 2 * halves.inside / (1 + halves.inside)
     total = halves.sums.sum(0)
-    return _references([total - part for part in sums.parts], halves, both), both
+    return _references((total - part for part in sums.parts), halves, both), both
 
 
-def _references(left_out: list[Float[Tensor, "v 3"]], halves: HalfMaps, curve: Float[Tensor, " s"]) -> Float[Tensor, "2 f d d d"]:
+def _references(left_out: Iterable[Float[Tensor, "v 3"]], halves: HalfMaps, curve: Float[Tensor, " s"]) -> Float[Tensor, "2 f d d d"]:
     maps = [apply_filter(flatten_solvent(solve(sums, halves.grid), halves.particle), curve) for sums in left_out]
     return torch.stack(maps).unflatten(0, (2, FOLDS))
 
