@@ -213,7 +213,9 @@ def joint_references(sums: FoldSums, halves: HalfMaps) -> tuple[Float[Tensor, "2
     return _references((total - part for part in sums.parts), halves, both), both
 
 
-def _references(left_out: Iterable[Float[Tensor, "v 3"]], halves: HalfMaps, curve: Float[Tensor, " s"]) -> Float[Tensor, "2 f d d d"]:
+def _references(
+    left_out: Iterable[Float[Tensor, "v 3"]], halves: HalfMaps, curve: Float[Tensor, " s"]
+) -> Float[Tensor, "2 f d d d"]:
     maps = [apply_filter(flatten_solvent(solve(sums, halves.grid), halves.particle), curve) for sums in left_out]
     return torch.stack(maps).unflatten(0, (2, FOLDS))
 
