@@ -41,7 +41,7 @@ GROWN = 3.0 / 64  # of the box, beyond the consensus: a moving part is blurred t
 SURE = 3.0  # standard errors by which states must make unseen images likelier
 SURPRISING = -2.0
 POSED_ANCHORS = 24  # states that stand for all when images are posed
-SEARCHED_ANCHORS = 6  # and when those that fit nowhere are searched over all poses
+SEARCHED_ANCHORS = 3  # and when those that fit nowhere are searched over all poses
 
 
 @final
@@ -161,7 +161,7 @@ class Conformations:
         start, grid = raster(step.start, step.grid), BallGrid(box_for_radius(radius, store.box), radius)
         doubtful = state.surprise < SURPRISING
         few, _ = anchors_of(states.mean[~doubtful], SEARCHED_ANCHORS, self.seed)
-        search = self._grid(step.volumes()[0], radius, float(doubtful.float().mean()))
+        search = self._grid(step.volumes()[0], radius)
         self.reporter.phase(
             f"poses {len(state.rounds) + 1}", store.n, f"posing images in their states to {store.box_A / radius:.1f} Å"
         )
@@ -182,8 +182,8 @@ class Conformations:
         change_deg = nearest_deg(before, state.joint_rotation, state.operators)
         return {"mean_pose_change_deg": float(change_deg.mean()), "median_pose_change_deg": float(change_deg.median())}
 
-    def _grid(self, volume: Tensor, radius: float, share: float) -> refinement.Grid:
-        coarse = refinement.search_radius(self.images, self.everyone, volume, radius) * refinement.thoroughness(share)
+    def _grid(self, volume: Tensor, radius: float) -> refinement.Grid:
+        coarse = refinement.search_radius(self.images, self.everyone, volume, radius)
         generator = torch.Generator().manual_seed(self.seed * 1000 + 702 + len(self.state.rounds))
         return refinement.Grid.draw(min(radius, coarse), self.store.box, generator, self.store.device)
 
