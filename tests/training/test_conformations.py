@@ -103,6 +103,8 @@ def test_a_rigid_structure_is_called_rigid(store, data):
     run.run(lambda: None, 2)
     assert not run.state.is_flexible
     assert run.state.rounds == []
+    assert bool((run.state.latents == 0).all())
+    assert torch.equal(run.state.precision[0], torch.eye(2))
     assert torch.equal(run.state.joint_rotation, rotation)
 
 

@@ -101,7 +101,10 @@ class Conformations:
         error = float(gain.std()) / len(gain) ** 0.5
         state.gain = float(gain.mean())
         state.is_flexible = state.gain > SURE * error
-        state.latents = self._infer(fit.volumes, fit.grid).mean
+        if state.is_flexible:
+            state.latents = self._infer(fit.volumes, fit.grid).mean
+        else:  # the prior: nothing is known of states, because there are none
+            state.precision = torch.eye(state.latents.shape[1], device=self.store.device).expand_as(state.precision).clone()
         self.reporter.step(2, log_marginal_gain=state.gain)
 
     def round(self, last: bool) -> None:
