@@ -42,7 +42,7 @@ def slow_step(run, rows, radius, shift_candidates):
     k = disc.count(radius)
     kxy = disc.kxy[:k]
     rotations = spiral_rotations(60.0)
-    slices = slice_ball(raster(run.volume, run.grid), run.grid, rotations, kxy)
+    slices = slice_ball(raster(run.volumes[0], run.grid), run.grid, rotations, kxy)
     flat = torch.full((len(rotations),), -math.log(len(rotations)))
     sums, evidence, posteriors = torch.zeros(run.grid.n_voxels, 3), [], []
     for row, which in zip(rows, shift_candidates, strict=True):
@@ -67,7 +67,7 @@ def masked(run, sums):
 def test_a_step_is_what_it_says(images):
     run = start(images)
     everywhere = torch.arange(len(SHIFTS))
-    velocity, denominator = torch.zeros_like(run.volume), run.denominator
+    velocity, denominator = torch.zeros_like(run.volumes[0]), run.denominator
     known = torch.zeros(8, len(SHIFTS))
     for step in range(3):
         batch = run.queue[:8] if len(run.queue) >= 8 else None
@@ -79,14 +79,14 @@ def test_a_step_is_what_it_says(images):
         sums, evidence, posteriors = slow_step(run, batch, 5.0, which)
         denominator = 0.9 * denominator + 0.1 * sums[:, 2]
         velocity = 0.5 * velocity + 0.4 * masked(run, torch.cat([sums[:, :2], denominator[:, None]], 1))
-        expected = run.volume + velocity
+        expected = run.volumes[0] + velocity
         for row, shifts, posterior in zip(batch, which, posteriors, strict=True):
             memory = 0.0 if step == 0 else 0.8
             known[row] *= memory
             known[row, shifts] += (1 - memory) * posterior
         log_marginal = run.step()
         assert log_marginal == pytest.approx(float(evidence.mean()), abs=1e-2)
-        torch.testing.assert_close(run.volume, expected, atol=2e-4 * float(expected.abs().max()), rtol=0)
+        torch.testing.assert_close(run.volumes[0], expected, atol=2e-4 * float(expected.abs().max()), rtol=0)
         torch.testing.assert_close(run.shift_probability, known, atol=1e-3, rtol=0)
 
 
@@ -102,7 +102,7 @@ def test_the_first_map_is_of_random_poses(images):
     matched, weight = images.matched(rows, k)
     moved = torch.view_as_real(matched * shift_phases(shift, disc.kxy[:k], disc.box))
     sums = symmetrise(backproject(moved, weight, run.grid, rotations, disc.kxy[:k]), run.grid) / 8
-    torch.testing.assert_close(run.volume, masked(run, sums), atol=1e-5 * float(run.volume.abs().max()), rtol=0)
+    torch.testing.assert_close(run.volumes[0], masked(run, sums), atol=1e-5 * float(run.volumes[0].abs().max()), rtol=0)
 
 
 def test_a_seed_is_a_start(images):
@@ -121,8 +121,8 @@ def test_it_ends_with_its_schedule(images):
         run.step()
         steps += 1
     assert steps == run.total_steps == 7
-    assert bool(torch.isfinite(run.volume).all())
-    assert bool((run.volume[run.mask == 0] == 0).all())
+    assert bool(torch.isfinite(run.volumes[0]).all())
+    assert bool((run.volumes[0][run.mask == 0] == 0).all())
 
 
 def test_every_image_is_visited_once_a_pass(images, monkeypatch):

@@ -32,13 +32,13 @@ def run_job(config: Options, command: str, run: Callable[[Options, JobFolder, Ab
         InputError: the folder or the input cannot be used.
         JobStopped: by a signal or the time limit; resumable.
     """
-    job = _open(config, command)
+    job = open_job(config, command)
     stop = StopRequest(config.max_minutes)
     try:
         with _warnings_to(job), stop.listening(), open_screen() as screen:
             reporter = JobReporter(job, stop, screen)
             run(config, job, reporter)
-            _draw(job, reporter)
+            draw(job, reporter)
         job.write_status(state="finished")
         return job
     except (JobStopped, KeyboardInterrupt) as error:
@@ -59,20 +59,22 @@ def words_to_open(job: JobFolder) -> str:
     return "\n".join(f"  {job.path / name}  {words}" for name, words in TO_OPEN.items() if (job.path / name).exists())
 
 
-def _open(config: InputOptions, command: str) -> JobFolder:
+def open_job(config: InputOptions, command: str) -> JobFolder:
+    """A new job, or the unfinished one that is there, with `resume`."""
     if config.resume and (config.out / "job.toml").exists():
         return JobFolder.resume(config.out)
     return JobFolder.create(config.out, write_options(config, command))
 
 
-def _draw(job: JobFolder, reporter: AbstractReporter) -> None:
-    """A fault here must not cost the user a finished run."""
+def draw(job: JobFolder, reporter: AbstractReporter) -> None:
+    """The figures of a job. A fault here must not cost the user a finished run."""
     from cryodrake.analysis.figures import write_figures  # matplotlib, a second to load
     from cryodrake.io.particles import read_particles
 
     star = job.path / "particles.star"
     try:
-        rotations = read_particles(star, need_images=False).table.rotations if star.exists() else None
+        several = (job.path / "classes.npy").exists()  # poses in several frames
+        rotations = read_particles(star, need_images=False).table.rotations if star.exists() and not several else None
         write_figures(job, rotations)
     except (InputError, OSError):
         raise

@@ -6,7 +6,7 @@ file, whichever is the first with room. Points are sorted by |k|, so a smaller r
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,14 @@ from torch import Tensor
 from cryodrake.data.coefficients_background import coupling
 from cryodrake.data.coefficients_ctf import Transfer
 from cryodrake.data.coefficients_noise import BLOB_RADIUS, SURE, NoiseSurvey, View, contrast_z, spread
-from cryodrake.data.coefficients_storage import COMPLEX_BYTES, AbstractStorage, FileStorage, TensorStorage
+from cryodrake.data.coefficients_storage import (
+    COMPLEX_BYTES,
+    AbstractRows,
+    AbstractStorage,
+    FileStorage,
+    SelectedRows,
+    TensorStorage,
+)
 from cryodrake.data.coefficients_threads import in_threads
 from cryodrake.data.images import Cleaner, read_clean, sensible_diameter_A
 from cryodrake.data.images_frame import Kind, choose_frame, kinds_of
@@ -54,8 +61,8 @@ class CoefficientStore:
     noise: Float[Tensor, "g s"]
     window_power: float
     notes: tuple[str, ...]
-    _storage: AbstractStorage = field(repr=False)
-    _transfer: Transfer = field(repr=False)
+    _storage: AbstractRows = field(repr=False)
+    _transfer: Callable[[Int64[Tensor, " b"], int], Float[Tensor, "b k"]] = field(repr=False)
     _inverted: bool = False
 
     @property
@@ -120,6 +127,17 @@ class CoefficientStore:
         )
         store._settle_contrast()
         return store
+
+    def select(self, rows: Int64[Tensor, " m"]) -> "CoefficientStore":
+        """Some of the particles, in this order; their coefficients stay where they are."""
+        here, transfer = rows.to(self.device), self._transfer
+        return replace(
+            self,
+            n=len(rows),
+            group=self.group[here],
+            _storage=SelectedRows(self._storage, rows),
+            _transfer=lambda some, k: transfer(here[some.to(self.device)], k),
+        )
 
     def images(self, rows: Int64[Tensor, " b"], k: int | None = None) -> Complex64[Tensor, "b k"]:
         """Windowed images' coefficients at the first k points (all, if None), particles bright."""

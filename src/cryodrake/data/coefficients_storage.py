@@ -22,16 +22,30 @@ from cryodrake.errors import InputError
 COMPLEX_BYTES = 8
 
 
-class AbstractStorage(ABC):
+class AbstractRows(ABC):
     """n rows of k complex64 numbers."""
+
+    @abstractmethod
+    def read(self, rows: Int64[Tensor, " b"], k: int) -> Complex64[Tensor, "b k"]:
+        """The first k numbers of rows, on the storage's device (a file's: the CPU)."""
+
+
+class AbstractStorage(AbstractRows):
+    """Rows that can be set."""
 
     @abstractmethod
     def write(self, rows: np.ndarray, values: Complex64[Tensor, "b k"]) -> None:
         """Set whole rows (0-based, ascending)."""
 
-    @abstractmethod
+
+class SelectedRows(AbstractRows):
+    """Some of others, in any order."""
+
+    def __init__(self, others: AbstractRows, rows: Int64[Tensor, " m"]):
+        self._others, self._rows = others, rows
+
     def read(self, rows: Int64[Tensor, " b"], k: int) -> Complex64[Tensor, "b k"]:
-        """The first k numbers of rows, on the storage's device (a file's: the CPU)."""
+        return self._others.read(self._rows[rows.to(self._rows.device)], k)
 
 
 class TensorStorage(AbstractStorage):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
@@ -69,9 +69,24 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter) -> Non
     """The whole job, from its last checkpoint if there is one."""
     torch.manual_seed(config.seed)
     particles, store = load(config, job, reporter)
+    reconstruct(config, job, reporter, particles, store)
+
+
+def reconstruct(
+    config: AbinitConfig,
+    job: JobFolder,
+    reporter: AbstractReporter,
+    particles: ParticleFile,
+    store: CoefficientStore,
+    guess: Float[Tensor, "d2 d2 d2"] | None = None,
+) -> None:
+    """The job on particles that are loaded; `guess` is a map in the starts' box that starts are compared with and, if one agrees
+    with it, preferred to."""
     saved = job.load_latest()
     if saved is None:
         state = RunState.first(half_sets(particles.table, config.seed), store.noise, store.box, config.zdim)
+        if guess is not None:
+            state.start_maps, state.starts = guess[None], [dict(starts.GIVEN)]
     else:
         state = RunState.restore(saved[1], saved[2], store.device)
     run_ = AbinitRun(config, job, reporter, store, state)
@@ -161,10 +176,10 @@ class AbinitRun:
             self._show(f"start {i + 1}", self.store.box_A / state.radius)
 
     def _choose_start(self) -> None:
-        """The likeliest start among the confirmed ones, or among all."""
+        """The one that was given, or else the likeliest, among the confirmed ones, or among all."""
         records = self.state.starts
         agreed = [i for i, r in enumerate(records) if r["agreement"] >= starts.AGREEMENT] or range(len(records))
-        self._use_start(max(agreed, key=lambda i: records[i]["log_marginal"]))
+        self._use_start(max(agreed, key=lambda i: (records[i]["is_given"], records[i]["log_marginal"])))
 
     def _use_start(self, i: int) -> None:
         state, box = self.state, self.store.box

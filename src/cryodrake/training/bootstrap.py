@@ -10,6 +10,9 @@ goes r/(1-m) ≈ 1.5 times as far. Plain EM is not stuck on faint data, it is sl
 the information that the poses hide (docs/log.md). Shifts become certain long before rotations do, so after its first visit
 an image keeps only its likeliest few. The only shrinkage is a small ridge: a Wiener term estimated from the map itself has
 a fixed point at zero.
+
+With the maps of several classes to begin with, the posterior runs over (class, rotation, shift) with a flat prior, and each map
+follows its own share of it (`training.mixture`).
 """
 
 from dataclasses import dataclass
@@ -56,6 +59,8 @@ class Stage:
     momentum: float
     patience: int = 0
     """Ends early when two windows of this many steps in a row bring no more likelihood; 0: never."""
+    whole: bool = False
+    """Whether a step takes all images, not a batch; its denominator is then its own. With rate 1 and no momentum: plain EM."""
 
     def radius(self, step: int) -> float:
         ramp = min(1.0, step / (0.54 * self.steps))
@@ -73,7 +78,11 @@ KEPT_SHIFTS = 8
 
 @final
 class Bootstrap:
-    """One start: `step()` until `done`; `volume` is the map in a box reduced to the largest radius."""
+    """One start: `step()` until `done`; `volumes` (c d d d) are the classes' maps in a box reduced to the largest radius.
+
+    class_probability (n c) is each image's posterior when it was last visited, zeros before; best_rotation and best_shift its
+    likeliest nodes of the grids, in the likeliest class, when it was last visited in a `whole` step.
+    """
 
     def __init__(
         self,
@@ -83,8 +92,13 @@ class Bootstrap:
         mask_radius: float,
         seed: int,
         schedule: tuple[Stage, ...] = SCHEDULE,
+        volumes: Float[Tensor, "c d d d"] | None = None,
     ):
-        """mask_radius: of the particle, as a fraction of the box."""
+        """
+        Args:
+            mask_radius: of the particle, as a fraction of the box.
+            volumes: maps to begin with, in the reduced box; None: one, of random poses.
+        """
         disc = images.disc
         device = disc.kxy.device
         self.images, self.schedule, self.shifts_px = images, schedule, shifts_px.to(device)
@@ -96,14 +110,18 @@ class Bootstrap:
         self.kxy = disc.kxy[: disc.count(radius)]
         self.phases = shift_phases(self.shifts_px, self.kxy, disc.box)
         self.shift_probability = torch.zeros(n, len(shifts_px), device=device)
+        self.class_probability = torch.zeros(n, 1 if volumes is None else len(volumes), device=device)
+        self.best_rotation, self.best_shift = torch.zeros(2, n, dtype=torch.int64, device=device)
         self.queue = torch.empty(0, dtype=torch.int64)
         self.stage, self.stage_step = 0, 0
         self.gains: list[float] = []
         self._operator: tuple[tuple[float, int], SliceOperator] | None = None
-        sums = self._random_sums(min(schedule[0].first_radius, radius))
-        self.denominator = sums[:, 2]
-        self.volume = self._step_of(sums)
-        self.velocity = torch.zeros_like(self.volume)
+        if volumes is None:
+            sums = self._random_sums(min(schedule[0].first_radius, radius))[None]
+            self.denominator, self.volumes = sums[..., 2], self._step_of(sums)
+        else:
+            self.denominator, self.volumes = torch.zeros(len(volumes), self.grid.n_voxels, device=device), volumes
+        self.velocity = torch.zeros_like(self.volumes)
 
     @property
     def done(self) -> bool:
@@ -122,11 +140,13 @@ class Bootstrap:
     def step(self) -> float:
         """One batch; returns its mean log marginal likelihood per image."""
         stage = self.schedule[self.stage]
-        sums, log_marginal = self._gradient(self._next_batch(), stage.spacing_deg, self.radius)
-        self.denominator = (1 - DENOMINATOR_RATE) * self.denominator + DENOMINATOR_RATE * sums[:, 2]
-        ascent = self._step_of(torch.cat([sums[:, :2], self.denominator[:, None]], dim=1))
+        batch = torch.arange(len(self.class_probability), device=self.kxy.device) if stage.whole else self._next_batch()
+        sums, log_marginal = self._gradient(batch, stage.spacing_deg, self.radius)
+        rate = 1.0 if stage.whole else DENOMINATOR_RATE
+        self.denominator = (1 - rate) * self.denominator + rate * sums[..., 2]
+        ascent = self._step_of(torch.cat([sums[..., :2], self.denominator[..., None]], dim=-1))
         self.velocity = stage.momentum * self.velocity + stage.rate * ascent
-        self.volume = self.volume + self.velocity
+        self.volumes = self.volumes + self.velocity
         self.gains.append(log_marginal)
         self.stage_step += 1
         if self.stage_step >= stage.steps or self._stands_still(stage):
@@ -143,10 +163,11 @@ class Bootstrap:
         means = windows.mean(dim=1)
         return bool(means[1:].max() < means[0] + error)
 
-    def _step_of(self, sums: Float[Tensor, "v 3"]) -> Float[Tensor, "d d d"]:
-        """Sums to a masked density whose surroundings are zero."""
-        volume = solve(sums, self.grid)
-        return (volume - volume[self.mask < 0.01].mean()) * self.mask
+    def _step_of(self, sums: Float[Tensor, "c v 3"]) -> Float[Tensor, "c d d d"]:
+        """Sums to masked densities whose surroundings are zero."""
+        volumes = torch.stack([solve(of_class, self.grid) for of_class in sums])
+        surroundings = volumes[:, self.mask < 0.01].mean(1)
+        return (volumes - surroundings[:, None, None, None]) * self.mask
 
     def _next_batch(self) -> Int64[Tensor, " b"]:
         """Shuffled passes over the images, without replacement within a pass."""
@@ -173,19 +194,19 @@ class Bootstrap:
             self._operator = ((spacing_deg, k), SliceOperator(self.grid, rotations, self.kxy[:k]))
         return self._operator[1]
 
-    def _gradient(self, rows: Int64[Tensor, " b"], spacing_deg: float, radius: float) -> tuple[Float[Tensor, "v 3"], float]:
-        """Back-projected PᵀY' - (Pᵀw)V and Pᵀw, per image, and the mean log marginal."""
+    def _gradient(self, rows: Int64[Tensor, " b"], spacing_deg: float, radius: float) -> tuple[Float[Tensor, "c v 3"], float]:
+        """Back-projected PᵀY' - (Pᵀw)V and Pᵀw of each class, per image, and the mean log marginal."""
         k = self.images.disc.count(radius)
         dtype = product_dtype(rows.device)
         views = self._views(spacing_deg, k)
-        slices = views.slices(raster(self.volume, self.grid))
+        slices = torch.cat([views.slices(raster(volume, self.grid)) for volume in self.volumes])
         columns = SliceColumns.build(slices, dtype)
         numerator, denominator = torch.zeros_like(slices), slices.new_zeros(slices.shape[:2])
         total = 0.0
         visited = self.shift_probability[rows].sum(1) > 0
         for group, first in ((rows[visited], False), (rows[~visited], True)):
             t = len(self.shifts_px) if first else min(KEPT_SHIFTS, len(self.shifts_px))
-            for block in group.split(images_per_block(t, views.n_rotations, BLOCK_BYTES)) if len(group) else ():
+            for block in group.split(images_per_block(t, len(slices), BLOCK_BYTES)) if len(group) else ():
                 matched, weight = self.images.matched(block, k)
                 which = self._shift_candidates(block, t)
                 images = ImageRows.build(matched, weight, self.phases[which, :k])
@@ -194,16 +215,23 @@ class Bootstrap:
                 numerator += block_numerator
                 denominator += block_denominator
                 total += float(posterior.log_marginal.sum())
-                self._remember_shifts(block, which, posterior, first)
+                self._remember(block, which, posterior, first)
+                if self.schedule[self.stage].whole:
+                    shift, best = posterior.best()
+                    self.best_rotation[block] = best % views.n_rotations
+                    self.best_shift[block] = which.gather(1, shift[:, None])[:, 0]
         numerator -= denominator[..., None] * slices
-        return views.backproject(numerator, denominator) / len(rows), total / len(rows)
+        by_class = zip(numerator.split(views.n_rotations), denominator.split(views.n_rotations), strict=True)
+        return torch.stack([views.backproject(*sums) for sums in by_class]) / len(rows), total / len(rows)
 
     def _shift_candidates(self, block: Int64[Tensor, " b"], t: int) -> Int64[Tensor, "b t"]:
         """The t likeliest shifts of each image."""
         return self.shift_probability[block].topk(t, dim=1).indices
 
-    def _remember_shifts(self, block: Int64[Tensor, " b"], which: Int64[Tensor, "b t"], posterior: Posterior, first: bool) -> None:
-        marginal = posterior.probability.float().sum(2)
+    def _remember(self, block: Int64[Tensor, " b"], which: Int64[Tensor, "b t"], posterior: Posterior, first: bool) -> None:
+        by_class = posterior.probability.unflatten(2, (len(self.volumes), -1)).sum(3, dtype=torch.float32)  # (b t c)
+        self.class_probability[block] = by_class.sum(1)
+        marginal = by_class.sum(2)
         memory = 0.0 if first else SHIFT_MEMORY
         known = memory * self.shift_probability[block]
         self.shift_probability[block] = known.scatter_add_(1, which, (1 - memory) * marginal)

@@ -5,6 +5,7 @@ field's. Both come from the same sums; the half maps are unfiltered, and from po
 """
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -79,14 +80,15 @@ def write_particles(
     shift_A: Float[Tensor, "n 2"],
     half: Tensor,
     confidence: Tensor,
+    extra: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """particles.star, and a .cs beside it when a .cs came in."""
+    """particles.star with `extra` columns, and a .cs beside it when a .cs came in."""
     poses: dict[str, Any] = {
         "rotations": rotation.cpu().double().numpy(),
         "shifts_A": shift_A.cpu().double().numpy(),
         "half_set": half.cpu().numpy(),
     }
-    particles.write_star(job.path / "particles.star", confidence=confidence.cpu().double().numpy(), **poses)
+    particles.write_star(job.path / "particles.star", confidence=confidence.cpu().double().numpy(), extra=extra, **poses)
     if particles.path.suffix == ".cs":
         particles.write_cs(job.path / "particles.cs", **poses)
 

@@ -22,11 +22,15 @@ from cryodrake.training.bootstrap import Bootstrap
 
 FIRST_STARTS = 2
 MOST_STARTS = 5
-ROUND = 40  # steps between comparisons
+FIRST_COMPARED = 40  # steps to the first comparison; each later one comes after twice as many, for it takes seconds
 AVERAGED_STEPS = 20
 SHIFT_STEP_PX = 2.0
 AGREEMENT = 0.7  # mean FSC over the shells of the maps, of starts that ran to their end
 EARLY_AGREEMENT = 0.8  # the same on the way: then they may stop there
+
+
+# The record of a map that is no start of ours.
+GIVEN: dict[str, Any] = {"seed": None, "is_given": True, "log_marginal": 0.0, "steps": 0, "agreement": 0.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +59,9 @@ def run_starts(
     running = [Bootstrap(images, n, lattice, mask_radius, seed) for seed in seeds]
     total = sum(start.total_steps for start in running)
     heard: list[list[float]] = [[] for _ in seeds]
+    compared = FIRST_COMPARED
     while True:
-        for _ in range(ROUND):
+        while len(max(heard, key=len)) < compared and not all(start.done for start in running):
             for start, log_marginals in zip(running, heard, strict=True):
                 if not start.done:
                     log_marginals.append(start.step())
@@ -64,20 +69,21 @@ def run_starts(
         same = _agreements(running, earlier)
         if all(start.done for start in running) or float(same.max()) >= EARLY_AGREEMENT:
             break
+        compared *= 2
     starts = []
     for start, log_marginals, seed in zip(running, heard, seeds, strict=True):
         tail = torch.tensor(log_marginals[-AVERAGED_STEPS:])
-        record = {"seed": seed, "log_marginal": float(tail.mean()), "steps": len(log_marginals), "agreement": 0.0}
-        starts.append(Start(start.volume, record))
+        record = GIVEN | {"seed": seed, "is_given": False, "log_marginal": float(tail.mean()), "steps": len(log_marginals)}
+        starts.append(Start(start.volumes[0], record))
     return starts, same
 
 
 def _agreements(running: list[Bootstrap], earlier: Float[Tensor, "m d d d"]) -> Float[Tensor, "a m2"]:
-    volumes = [*earlier, *(start.volume for start in running)]
+    volumes = [*earlier, *(start.volumes[0] for start in running)]
     same = torch.zeros(len(running), len(volumes))
     for i, start in enumerate(running):
         for j in range(len(earlier) + i):
-            same[i, j] = agreement(volumes[j], start.volume, start.radius)
+            same[i, j] = agreement(volumes[j], start.volumes[0], start.radius)
             if j >= len(earlier):
                 same[j - len(earlier), len(earlier) + i] = same[i, j]
     return same

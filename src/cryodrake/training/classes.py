@@ -1,0 +1,191 @@
+"""`--classes K`: several structures in one set of images. Classes are told apart first (`training.mixture`), and then each is a
+job of its own in JOB/classes/class_01, class_02, …, on its images alone, with all that a job leaves, states included.
+
+Class 1 has the most images. The job itself holds what belongs to all images: particles.star with every pose and rlnClassNumber,
+classes.npy (from 0), class_posterior.npy, latents.npy (each class's in the frame of its own model); the largest class's maps; and
+each class's map in maps/states. Poses are in the frames of their classes' maps, which are turned onto the largest one's.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.data.halves import half_sets
+from cryodrake.inference.reference import box_for_radius, crop_map
+from cryodrake.io.atomic import write_bytes_atomic, write_npy_atomic
+from cryodrake.io.cryodrgn import write_indices
+from cryodrake.io.job import JobFolder
+from cryodrake.io.particles import ParticleFile, read_particles
+from cryodrake.training.abinit import AbinitRun, load, particle_radius_px, reconstruct
+from cryodrake.training.config import AbinitConfig
+from cryodrake.training.events import AbstractReporter, JobReporter, StopRequest, stop_if_asked
+from cryodrake.training.mixture import Classification, Mixture
+from cryodrake.training.output import write_particles
+from cryodrake.training.part_reporter import PartReporter
+from cryodrake.training.state import RunState
+
+LEAST_IMAGES = 100  # of a class: fewer make no map, and go to their next likeliest class
+MIXTURE = "mixture"  # name of a checkpoint
+OF_LARGEST = ("consensus.mrc", "half1_unfil.mrc", "half2_unfil.mrc", "fsc.csv")
+OpenPart = Callable[[AbinitConfig], JobFolder]
+
+
+def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, open_part: OpenPart) -> None:
+    """The whole job. `open_part` makes or resumes the folder of a class's job from its options."""
+    torch.manual_seed(config.seed)
+    particles, store = load(config, job, reporter)
+    mixture = by_size(_tell_apart(config, job, reporter, particles, store))
+    n_classes = len(mixture.maps)
+    if n_classes < config.classes:
+        reporter.warn(f"only {n_classes} of {config.classes} classes have {LEAST_IMAGES} images or more: the others were dissolved")
+    label = mixture.label
+    folders = [job.path / "classes" / f"class_{c + 1:02d}" for c in range(n_classes)]
+    for c, folder in enumerate(folders):
+        rows = torch.nonzero(label == c).squeeze(1)
+        _reconstruct_class(config, folder, rows, mixture.maps[c], reporter, particles, store, open_part)
+    _write_maps(job, folders)
+    _write_particles(job, folders, mixture, particles)
+    _judge(reporter, folders, label)
+
+
+def _tell_apart(
+    config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, particles: ParticleFile, store: CoefficientStore
+) -> Mixture:
+    """The mixture, from the last checkpoint; one is saved after each class."""
+    saved = job.load_latest()
+    making = Classification(store, particle_radius_px(config, store) / store.box, config.seed, _teller(reporter))
+    if saved is not None and saved[0] == MIXTURE:
+        mixture = Mixture(**saved[1], log_marginal=saved[2]["log_marginal"])
+    else:
+        if saved is None:
+            state = RunState.first(half_sets(particles.table, config.seed), store.noise, store.box)
+        else:
+            state = RunState.restore(saved[1], saved[2], store.device)
+        AbinitRun(config, job, reporter, store, state).bootstrap()
+        reporter.phase("class 1", making.steps_of_sharing, "a map of all images")
+        mixture = making.first(crop_map(state.maps[0, 0], box_for_radius(state.radius, store.box)))
+        _save(job, mixture)
+    while len(mixture.maps) < config.classes:
+        number = len(mixture.maps) + 1
+        reporter.phase(f"class {number}", making.steps, f"class {number}, from the images that fit worst")
+        mixture = making.with_another(mixture)
+        _save(job, mixture)
+    return mixture
+
+
+def _save(job: JobFolder, mixture: Mixture) -> None:
+    tensors = {name: value for name, value in vars(mixture).items() if isinstance(value, Tensor)}
+    job.save_checkpoint(MIXTURE, tensors, {"log_marginal": mixture.log_marginal})
+
+
+def _teller(reporter: AbstractReporter) -> Callable[[int], None]:
+    def tell(done: int) -> None:
+        reporter.step(done)
+        stop_if_asked(reporter, "classes")
+
+    return tell
+
+
+def by_size(mixture: Mixture) -> Mixture:
+    """The largest class first; those of fewer than LEAST_IMAGES images dissolved, the smallest first."""
+    posterior, maps = mixture.posterior, mixture.maps
+    while True:
+        count = torch.bincount(posterior.argmax(1), minlength=len(maps))
+        order = count.argsort(descending=True, stable=True)
+        if len(maps) == 1 or int(count.min()) >= LEAST_IMAGES:
+            break
+        kept = order[:-1].sort().values
+        posterior, maps = posterior[:, kept], maps[kept]
+    # Of an image that was nearly certain of a dissolved class, what is left may be zero: any class will do.
+    posterior = posterior[:, order].clamp(min=torch.finfo(posterior.dtype).tiny)
+    return replace(mixture, maps=maps[order], posterior=posterior / posterior.sum(1, keepdim=True))
+
+
+def _reconstruct_class(
+    config: AbinitConfig,
+    folder: Path,
+    rows: Int64[Tensor, " m"],
+    volume: Float[Tensor, "d d d"],
+    reporter: AbstractReporter,
+    particles: ParticleFile,
+    store: CoefficientStore,
+    open_part: OpenPart,
+) -> None:
+    """The job of one class, unless it is finished."""
+    if JobFolder(folder).status["state"] == "finished":
+        return
+    members = rows.cpu().numpy()
+    folder.parent.mkdir(exist_ok=True)
+    kept = folder.with_suffix(".pkl")  # with --ind, job.toml of the class can be run again as it is
+    write_indices(kept, particles.rows[members])
+    own = replace(config, out=folder, classes=1, ind=kept)
+    part = open_part(own)
+    try:
+        speaks = JobReporter(part, StopRequest(), PartReporter(reporter, folder.name.replace("_", " ")))
+        reconstruct(own, part, speaks, particles.select(members), store.select(rows), guess=volume)
+        part.write_status(state="finished")
+    except BaseException:
+        part.write_status(state="stopped", eta_s=None)
+        raise
+    finally:
+        part.close()
+
+
+def _write_maps(job: JobFolder, folders: list[Path]) -> None:
+    """The largest class's maps as the job's, and one map of each class."""
+    for name in OF_LARGEST:
+        write_bytes_atomic(job.maps / name, (folders[0] / "maps" / name).read_bytes())
+    states = job.maps / "states"
+    states.mkdir(exist_ok=True)
+    for c, folder in enumerate(folders):
+        write_bytes_atomic(states / f"state_{c:02d}.mrc", (folder / "maps" / "consensus.mrc").read_bytes())
+
+
+def _write_particles(job: JobFolder, folders: list[Path], mixture: Mixture, particles: ParticleFile) -> None:
+    """All images' poses, classes and latents, gathered from the classes' jobs."""
+    label, n = mixture.label.cpu().numpy(), particles.n
+    rotations, shifts_A = np.zeros((n, 3, 3)), np.zeros((n, 2))
+    half, confidence = np.zeros(n, dtype=np.int64), np.zeros(n)
+    latents: dict[str, np.ndarray] = {}
+    for c, folder in enumerate(folders):
+        mine, table = label == c, read_particles(folder / "particles.star", need_images=False).table
+        for whole, of_class in (
+            (rotations, table.rotations), (shifts_A, table.shifts_A), (half, table.half_set), (confidence, table.confidence)
+        ):  # fmt: skip
+            assert of_class is not None  # the job has just written it
+            whole[mine] = of_class
+        for path in sorted(folder.glob("latents*.npy")):
+            known = np.load(path, allow_pickle=False)
+            latents.setdefault(path.name, np.zeros((n, *known.shape[1:]), dtype=known.dtype))[mine] = known
+    for name, values in latents.items():
+        write_npy_atomic(job.path / name, values)
+    write_npy_atomic(job.path / "classes.npy", label)
+    write_npy_atomic(job.path / "class_posterior.npy", mixture.posterior.cpu().numpy())
+    write_particles(
+        job, particles, torch.from_numpy(rotations), torch.from_numpy(shifts_A), torch.from_numpy(half),
+        torch.from_numpy(confidence), {"rlnClassNumber": label + 1},
+    )  # fmt: skip
+
+
+def _judge(reporter: AbstractReporter, folders: list[Path], label: Int64[Tensor, " n"]) -> None:
+    """The verdict is the classes' own."""
+    parts = [JobFolder(folder).status for folder in folders]
+    share = (torch.bincount(label, minlength=len(folders)) / len(label)).tolist()
+    words = [f"class {c + 1} ({share[c]:.0%} of the images) {part['verdict']}" for c, part in enumerate(parts)]
+    converged = all(part["converged"] for part in parts)
+    if not converged:
+        bad = [f"class {c + 1}" for c, part in enumerate(parts) if not part["converged"]]
+        reporter.warn(f"{', '.join(bad)} did not converge; see `cryodrake abinit` with fewer --classes")
+    reporter.finish(
+        converged,
+        "; ".join(words),
+        resolution_A=parts[0]["resolution_A"],
+        confident_share=sum(s * (part["confident_share"] or 0.0) for s, part in zip(share, parts, strict=True)),
+        mean_pose_change_deg=parts[0]["mean_pose_change_deg"],
+    )

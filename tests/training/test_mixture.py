@@ -1,0 +1,164 @@
+"""Classes: two different structures in unequal shares are told apart, each is reconstructed, and a stopped run goes on."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
+from cryodrake.app.abinit import main
+from cryodrake.app.runner import open_job, run_job
+from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.data.simulation import simulate
+from cryodrake.data.simulation_config import SimulateConfig
+from cryodrake.errors import InputError, JobStopped
+from cryodrake.io.cryodrgn import read_indices
+from cryodrake.io.job import JobFolder
+from cryodrake.io.mrc import read_map
+from cryodrake.io.particles import read_particles
+from cryodrake.io.star import read_star
+from cryodrake.training import classes, mixture
+from cryodrake.training.classes import by_size
+from cryodrake.training.config import AbinitConfig
+from cryodrake.training.mixture import Classification, Mixture, surprising_rows
+
+LARGE, SMALL = 500, 200
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """500 images of one built-in complex and 200 of another; 32 px, SNR 0.3."""
+    folder = tmp_path_factory.mktemp("mixed")
+    maps = []
+    for seed in (1, 2):
+        simulate(SimulateConfig(out=folder / f"complex_{seed}", n=10, box=32, seed=seed))
+        maps.append(folder / f"complex_{seed}" / "truth" / "volumes" / "state_000.mrc")
+    config = SimulateConfig(
+        out=folder / "data", structures=tuple(maps), shares=(LARGE, SMALL), n=LARGE + SMALL, box=32, snr=0.3, shift_px=2, seed=3
+    )
+    return simulate(config)
+
+
+@pytest.fixture(scope="module")
+def options(mixed):
+    def make(out, **changes):
+        return AbinitConfig(particles=mixed / "particles.star", out=out, device="cpu", classes=2, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def job(options, shortened, tmp_path_factory):
+    out = tmp_path_factory.mktemp("classes") / "job"
+    with pytest.MonkeyPatch.context() as patch:
+        shortened(patch)
+        patch.setattr(mixture, "LEAST_IMAGES", 100)
+        main(options(out))
+    return out
+
+
+def test_images_are_in_the_right_class(job, mixed):
+    truth, label = np.load(mixed / "truth" / "state.npy"), np.load(job / "classes.npy")
+    largest = np.bincount(truth).argmax()
+    assert np.mean((label == 0) == (truth == largest)) > 0.97
+    posterior = np.load(job / "class_posterior.npy")
+    assert posterior.shape == (LARGE + SMALL, 2)
+    np.testing.assert_allclose(posterior.sum(1), 1, atol=1e-5)
+    assert np.array_equal(posterior.argmax(1), label)
+    star = read_star(job / "particles.star")["particles"]
+    assert np.array_equal(star["rlnClassNumber"].to_numpy(), label + 1)
+
+
+def test_each_class_is_a_job_of_its_own(job, mixed):
+    for name, most_deg in (("class_01", 3.5), ("class_02", 5.0)):
+        folder = job / "classes" / name
+        assert JobFolder(folder).status["state"] == "finished"
+        result = evaluate(EvaluateConfig(job=folder, truth=mixed))
+        assert result.rotation_error_median_deg < most_deg
+        assert result.fsc_auc > 0.8
+        assert (folder / "figures" / "fsc.png").exists()
+
+
+def test_the_job_gathers_its_classes(job, mixed):
+    whole = read_particles(job / "particles.star", need_images=False).table
+    rows = read_indices(job / "classes" / "class_02.pkl", LARGE + SMALL)
+    assert np.array_equal(rows, np.flatnonzero(np.load(job / "classes.npy") == 1))
+    part = read_particles(job / "classes" / "class_02" / "particles.star", need_images=False).table
+    np.testing.assert_allclose(whole.rotations[rows], part.rotations, atol=1e-6)
+    np.testing.assert_allclose(whole.shifts_A[rows], part.shifts_A, atol=1e-5)
+    for c in range(2):
+        expected = read_map(job / "classes" / f"class_{c + 1:02d}" / "maps" / "consensus.mrc")[0]
+        assert np.array_equal(read_map(job / "maps" / "states" / f"state_{c:02d}.mrc")[0], expected)
+    assert np.array_equal(read_map(job / "maps" / "consensus.mrc")[0], read_map(job / "maps" / "states" / "state_00.mrc")[0])
+    status = json.loads((job / "status.json").read_text())
+    assert status["state"] == "finished"
+    assert "class 2" in status["verdict"]
+
+
+def test_a_stopped_run_goes_on_to_the_same_end(job, options, shortened, tmp_path, monkeypatch):
+    """Stopped while the second class is reconstructed."""
+    shortened(monkeypatch)
+    monkeypatch.setattr(mixture, "LEAST_IMAGES", 100)
+    genuine, calls = classes._reconstruct_class, []
+
+    def stop_at_second(*arguments):
+        calls.append(arguments[1].name)
+        if len(calls) == 2:
+            raise JobStopped("enough")
+        genuine(*arguments)
+
+    run = partial(classes.run, open_part=partial(open_job, command="abinit"))
+    with monkeypatch.context() as patch, pytest.raises(JobStopped):
+        patch.setattr(classes, "_reconstruct_class", stop_at_second)
+        run_job(options(tmp_path / "job"), "abinit", run)
+    assert JobFolder(tmp_path / "job").status["state"] == "stopped"
+    run_job(options(tmp_path / "job", resume=True), "abinit", run)
+    for name in ("particles.star", "class_posterior.npy", "maps/states/state_01.mrc"):
+        assert (tmp_path / "job" / name).read_bytes() == (job / name).read_bytes()
+
+
+def test_the_posterior_is_that_of_the_definition(mixed):
+    """Softmax over classes of what each class's map alone makes of an image."""
+    store = CoefficientStore.build(read_particles(mixed / "particles.star"))
+    making = Classification(store, 0.42, 0, lambda done: None)
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(2, 22, 22, 22, generator=generator) * 0.05
+    marginal = []
+    for volume in (maps[:1], maps[1:], maps):
+        em = mixture.Bootstrap(making.images, store.n, making.lattice_px, 0.42, 0, (mixture.SHARED,), volume)
+        rows = torch.arange(40)
+        evidence = []
+        for row in rows:
+            evidence.append(em._gradient(row[None], 15.0, 8.0)[1])
+        marginal.append(torch.tensor(evidence))
+    together = em.class_probability[:40]
+    torch.testing.assert_close(together, torch.softmax(torch.stack(marginal[:2], 1), 1), atol=2e-2, rtol=0)
+    torch.testing.assert_close(marginal[2], torch.logaddexp(*marginal[:2]) - np.log(2), atol=2e-2, rtol=0)
+
+
+def test_a_new_class_begins_with_what_fits_worst():
+    surprise = torch.arange(10000) / 2000.0 - 3.0  # from -3 to 2
+    assert torch.equal(surprising_rows(surprise), torch.arange(2000))
+    assert torch.equal(surprising_rows(surprise + 5), torch.arange(500))
+    assert torch.equal(surprising_rows(surprise[:100]), torch.arange(100))
+
+
+def test_small_classes_are_dissolved():
+    probability = torch.zeros(600, 3)
+    probability[:150, 0], probability[150:180, 1], probability[180:, 2] = 1.0, 1.0, 1.0
+    probability[150:180, 0] = 0.3
+    known = Mixture(
+        torch.arange(3.0)[:, None, None, None].expand(3, 4, 4, 4), probability, torch.zeros(600, 1), torch.zeros(600), 0.0
+    )
+    found = by_size(known)
+    assert found.maps[:, 0, 0, 0].tolist() == [2.0, 0.0]
+    assert torch.bincount(found.label).tolist() == [420, 180]
+    torch.testing.assert_close(found.posterior.sum(1), torch.ones(600))
+
+
+@pytest.mark.parametrize("wrong", [{"classes": 0}, {"classes": 2, "preset": "cryodrgn2"}])
+def test_options_are_checked(wrong, tmp_path):
+    with pytest.raises(InputError, match="classes"):
+        AbinitConfig(particles=tmp_path / "a.star", out=tmp_path / "b", **wrong)
