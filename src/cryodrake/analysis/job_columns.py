@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from cryodrake.analysis.job_particles import read_job_particles
 from cryodrake.analysis.job_states import check_rows, read_array, read_classes, read_latents
@@ -93,7 +92,7 @@ def _of_cs(source: CsFile) -> dict[str, np.ndarray]:
     return columns
 
 
-def _numbered(name: str, matrix: Float[np.ndarray, "n z"]) -> dict[str, np.ndarray]:
+def _numbered(name: str, matrix: np.ndarray) -> dict[str, np.ndarray]:
     return {f"{name}_{i + 1}": column for i, column in enumerate(matrix.T)}
 
 
