@@ -38,7 +38,9 @@ COMMANDS = {
     "backproject": Command(
         "cryodrake.training.config:BackprojectConfig", "cryodrake.app.backproject:main", "a map from known poses"
     ),
-    "export": Command("cryodrake.app.export:ExportConfig", "cryodrake.app.export:main", "a job's particles as .star, .cs or .pkl"),
+    "export": Command(
+        "cryodrake.analysis.export_config:ExportConfig", "cryodrake.app.export:main", "a job's particles as .star, .cs or .pkl"
+    ),
     "analyze": Command("cryodrake.training.config:AnalyzeConfig", "cryodrake.app.analyze:main", "the states of a job"),
     "volumes": Command(
         "cryodrake.app.volumes_config:VolumesConfig", "cryodrake.app.volumes:main", "maps at chosen states of a job with states"
