@@ -45,6 +45,7 @@ COMMANDS = {
     "volumes": Command(
         "cryodrake.app.volumes_config:VolumesConfig", "cryodrake.app.volumes:main", "maps at chosen states of a job with states"
     ),
+    "filter": Command("cryodrake.app.filter:FilterConfig", "cryodrake.app.filter:main", "a job's particles by a condition"),
     "downsample": Command("cryodrake.app.downsample:DownsampleConfig", "cryodrake.app.downsample:main", "images of a smaller box"),
     "simulate": Command(
         "cryodrake.data.simulation_config:SimulateConfig", "cryodrake.app.simulate:main", "particle images with a known truth"
