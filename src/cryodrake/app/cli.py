@@ -46,6 +46,7 @@ COMMANDS = {
         "cryodrake.app.volumes_config:VolumesConfig", "cryodrake.app.volumes:main", "maps at chosen states of a job with states"
     ),
     "filter": Command("cryodrake.app.filter:FilterConfig", "cryodrake.app.filter:main", "a job's particles by a condition"),
+    "info": Command("cryodrake.app.info:InfoConfig", "cryodrake.app.info:main", "what a file is, and everything wrong with it"),
     "downsample": Command("cryodrake.app.downsample:DownsampleConfig", "cryodrake.app.downsample:main", "images of a smaller box"),
     "simulate": Command(
         "cryodrake.data.simulation_config:SimulateConfig", "cryodrake.app.simulate:main", "particle images with a known truth"

@@ -67,14 +67,14 @@ def load_pickles(path: str | Path) -> list[Any]:
         with open(path, "rb") as file:
             while file.peek(1):
                 objects.append(_Unpickler(file, path).load())
+        for loaded in objects:
+            _refuse_objects(loaded, path)
     except InputError:
         raise
     except Exception as error:  # what a damaged pickle raises is anybody's guess
         raise InputError(f"is no readable pickle: {error}", where=path) from error
     if not objects:
         raise InputError("is empty", where=path, expected="a pickle")
-    for loaded in objects:
-        _refuse_objects(loaded, path)
     return objects
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from cryodrake.errors import InputError
+from cryodrake.io.npy import read_npy
 from cryodrake.io.raw import RawParticles
 from cryodrake.io.table import CTFColumns
 from cryodrake.physics.rotations import axis_angle_to_matrix
@@ -29,6 +30,8 @@ CTF_NAMES = {
     "phase_shift_deg": "ctf/phase_shift_rad",
     "bfactor_A2": "ctf/bfactor",
 }
+IMAGE_FIELDS = ("blob/path", "blob/idx", "blob/shape", "blob/psize_A")
+SHAPES = {"blob/shape": (2,), SHIFT: (2,), POSE: (3,)}  # of a row, where it is not one number
 IN_RADIANS = ("defocus_angle_deg", "phase_shift_deg")
 CTF_OPTIONAL = ("phase_shift_deg", "bfactor_A2")
 NAMES = CTF_NAMES | {"pixel_size_A": "blob/psize_A", "shifts_A": SHIFT, "rotations": POSE}
@@ -54,8 +57,9 @@ def read_cryosparc(path: str | Path, with_ctf: bool = True) -> RawParticles:
     """
     source, notes = _with_passthrough(_read_cs(Path(path)))
     array = source.array
+    _check_fields(array, source.path)
     stack_of, paths = pd.factorize(array["blob/path"].astype(object))
-    stack_names = [path.decode() if isinstance(path, bytes) else path for path in paths]
+    stack_names = [path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path) for path in paths]
     pixel_size_A = array["blob/psize_A"].astype(np.float64)
     names = field_names(array)
     box = array["blob/shape"].astype(np.int64)
@@ -105,15 +109,9 @@ def with_fields(array: np.ndarray, new: list[tuple]) -> np.ndarray:
 
 
 def _read_cs(path: Path) -> CsFile:
-    try:
-        array = np.load(path, allow_pickle=False)
-        content = path.read_bytes()
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"cannot be read as a numpy array: {error}",
-            where=path,
-            do="export the particles from cryoSPARC again (in its classic .cs format, not CSDAT)",
-        ) from error
+    do = "export the particles from cryoSPARC again (in its classic .cs format, not CSDAT)"
+    array = read_npy(path, "a structured array", do)
+    content = path.read_bytes()
     if array.dtype.names is None or "uid" not in field_names(array) or array.ndim != 1:
         raise InputError("is no particle file", where=path, expected="an array with the fields uid, blob/path, …")
     if len(array) == 0:
@@ -148,6 +146,18 @@ def _with_passthrough(source: CsFile) -> tuple[CsFile, list[str]]:
             do="copy the job's passthrough file beside it",
         )
     return (source if array is source.array else CsFile(source.path, array, None)), notes
+
+
+def _check_fields(array: np.ndarray, path: Path) -> None:
+    """Refuse what only has the name of a field that we read."""
+    missing = [name for name in IMAGE_FIELDS if name not in field_names(array)]
+    if missing:
+        raise InputError(f"lacks {', '.join(missing)}", where=path, expected=f"the fields {', '.join(IMAGE_FIELDS)}")
+    numeric = {*IMAGE_FIELDS[1:], POSE, SHIFT, SHIFT_UNIT, SPLIT, "blob/sign", "ctf/exp_group_id", *CTF_NAMES.values()}
+    for name in numeric & set(field_names(array)):
+        field, shape = array.dtype[name], SHAPES.get(name, ())
+        if field.base.kind not in "iuf" or field.shape != shape:
+            raise InputError(f"{name} is {field}", where=path, expected=f"numbers of shape {shape}")
 
 
 def _ctf(array: np.ndarray, path: Path, notes: list[str]) -> CTFColumns | None:
