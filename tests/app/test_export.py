@@ -171,6 +171,23 @@ def test_poses_return_to_the_full_size_stack(job, tmp_path, version, capsys):
     np.testing.assert_allclose(read_poses(tmp_path / "drgn" / "pose.pkl").shifts * BOX * PIXEL_A, small.shifts_A[order], atol=1e-5)
 
 
+def test_a_pixel_size_that_was_corrected_is_right_on_the_original(job, tmp_path):
+    """The smaller file kept the pixel size of the original, and the job was run with the true one."""
+    small, rows = onto_job(job, tmp_path)
+    text = (job / "particles.star").read_text()
+    wrong = replace(small, pixel_size_A=np.full(4, PIXEL_A), shifts_A=small.shifts_A * 8 / BOX)  # the same pixels
+    extra = {"rlnImageOriginalName": np.array([f"{i + 1}@full.mrcs" for i in rows])}
+    (job / "particles.star").unlink()
+    write_new_star(job / "particles.star", wrong, ("small.mrcs",), np.zeros(4, np.int64), np.arange(4), extra)
+    assert (job / "particles.star").read_text() != text
+    with (job / "job.toml").open("a") as file:
+        file.write(f"apix = {PIXEL_A * BOX / 8}\n")
+    assert main(["export", str(job), "-o", str(tmp_path / "out.star"), "--onto", str(tmp_path / "new.star")]) == 0
+    np.testing.assert_allclose(table_of(tmp_path / "out.star").shifts_A, small.shifts_A[np.argsort(rows)], atol=1e-5)
+    assert main(["export", str(job), "-o", str(tmp_path / "own.star")]) == 0
+    assert (tmp_path / "own.star").read_bytes() == (job / "particles.star").read_bytes()
+
+
 def test_particles_that_are_not_in_the_other_file_are_refused(job, tmp_path, capsys):
     onto_job(job, tmp_path)
     text = (tmp_path / "new.star").read_text()

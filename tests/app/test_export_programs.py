@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from cryodrake.analysis.export_particles import flipped
 from cryodrake.app.cli import main
 from cryodrake.app.export import flipped_map
 from cryodrake.io.mrc import StackWriter, read_map, write_map
@@ -167,6 +168,14 @@ def test_cryosparc_tools_reads_our_cs_and_writes_the_same(cs_job):
     assert set(theirs.dtype.names) == set(ours.dtype.names)
     for name in ours.dtype.names:
         assert theirs[name].tolist() == ours[name].tolist(), name  # not bytes: it cuts strings to the longest
+
+
+def test_flip_turns_the_poses_of_a_cs(cs_job):
+    folder, _, _, poses = cs_job
+    assert main(["export", str(folder / "job"), "-o", str(folder / "out.cs"), "--flip"]) == 0
+    after = read_particles(folder / "out.cs", need_images=False).table
+    np.testing.assert_allclose(after.rotations, flipped(poses["rotations"]), atol=1e-6)
+    np.testing.assert_allclose(after.shifts_A, poses["shifts_A"], atol=1e-6)
 
 
 def test_results_go_onto_another_cs_by_uid(cs_job):
