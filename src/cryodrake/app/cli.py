@@ -43,6 +43,7 @@ COMMANDS = {
     "volumes": Command(
         "cryodrake.app.volumes_config:VolumesConfig", "cryodrake.app.volumes:main", "maps at chosen states of a job with states"
     ),
+    "report": Command("cryodrake.app.report:ReportConfig", "cryodrake.app.report:main", "a job as one HTML file to mail"),
     "simulate": Command(
         "cryodrake.data.simulation_config:SimulateConfig", "cryodrake.app.simulate:main", "particle images with a known truth"
     ),
