@@ -30,7 +30,8 @@ class Reason:
 
 
 CRYODRGN2 = Paper(
-    "Zhong, Lerer, Davis, Berger", 2021, "CryoDRGN2: ab initio neural reconstruction of 3D protein structures from real cryo-EM images",
+    "Zhong, Lerer, Davis, Berger", 2021,
+    "CryoDRGN2: ab initio neural reconstruction of 3D protein structures from real cryo-EM images",
     "ICCV, p. 4066", "10.1109/ICCV48922.2021.00403",
 )  # fmt: skip
 CRYODRGN = Paper(
@@ -57,7 +58,8 @@ CTF = Paper(
     "J. Struct. Biol. 142, 334", "10.1016/S1047-8477(03)00069-8",
 )  # fmt: skip
 HEALPIX = Paper(
-    "Górski et al.", 2005, "HEALPix: a framework for high-resolution discretization and fast analysis of data distributed on the sphere",
+    "Górski et al.", 2005,
+    "HEALPix: a framework for high-resolution discretization and fast analysis of data distributed on the sphere",
     "Astrophys. J. 622, 759", "10.1086/427976",
 )  # fmt: skip
 ROTATIONS = Paper(
@@ -97,7 +99,7 @@ REASONS = (
 
 
 def papers_behind(command: str, options: Mapping[str, Any], has_layout: bool = False) -> list[tuple[str, Reason]]:
-    """What a job rests on, in the order of `REASONS`: the options that call for it, in words ("" where all jobs do), and the reason.
+    """What a job rests on, in the order of `REASONS`: the options that call for it ("" where all jobs do), and the reason.
 
     Args:
         command: abinit, train or backproject.

@@ -110,8 +110,8 @@ def _on_resolution(curve: Curve) -> Iterator[Statement]:
     if bare is not None and bare > MASK_GAIN * finest:
         yield Statement(
             "caution",
-            f"Without the mask they agree only to {bare:.1f} Å. Some of that is solvent noise that a mask rightly removes; check with "
-            "`cryodrake fsc` and a mask of your own that the mask does not make the agreement.",
+            f"Without the mask they agree only to {bare:.1f} Å. Some of that is solvent noise that a mask rightly removes; "
+            "check with `cryodrake fsc` and a mask of your own that the mask does not make the agreement.",
         )
     yield Statement("note", "FSC says that the halves agree, not that they are right: both can share a mistake. Look at the map.")
 

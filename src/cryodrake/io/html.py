@@ -11,13 +11,22 @@ from pathlib import Path
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 PICTURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"GIF87a": "image/gif", b"GIF89a": "image/gif"}
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1c2733; background: #fff; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #d5dbe1; }
-table { border-collapse: collapse; margin: .6rem 0; font-size: .92rem; } th, td { text-align: left; padding: .2rem .8rem .2rem 0;
-vertical-align: top; overflow-wrap: anywhere; } th { color: #5a6875; font-weight: 600; } th, td a { white-space: nowrap; } tr + tr td { border-top: 1px solid #eef1f4; }
-figure { margin: 1.2rem 0; break-inside: avoid; } figure img { max-width: 100%; height: auto; } figcaption { color: #5a6875; font-size: .9rem; }
-.mark { border-left: 5px solid; padding: .3rem .8rem; margin: .4rem 0; } .good { border-color: #3f8f5b; } .caution { border-color: #d1902f; }
-.bad { border-color: #b8433a; } .note { border-color: #b9c4ce; } @media print { body { max-width: none; } }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1c2733; background: #fff; }
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; }
+h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #d5dbe1; }
+table { border-collapse: collapse; margin: .6rem 0; font-size: .92rem; }
+th, td { text-align: left; padding: .2rem .8rem .2rem 0; vertical-align: top; overflow-wrap: anywhere; }
+th { color: #5a6875; font-weight: 600; }
+th, td a { white-space: nowrap; }
+tr + tr td { border-top: 1px solid #eef1f4; }
+figure { margin: 1.2rem 0; break-inside: avoid; }
+figure img { max-width: 100%; height: auto; }
+figcaption { color: #5a6875; font-size: .9rem; }
+.mark { border-left: 5px solid #b9c4ce; padding: .3rem .8rem; margin: .4rem 0; }
+.good { border-color: #3f8f5b; }
+.caution { border-color: #d1902f; }
+.bad { border-color: #b8433a; }
 """
 
 
