@@ -25,11 +25,17 @@ DONE, OUR_FAULT, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command's config class and its program `main(config)` are, both as module:name."""
+    """Where a command's config class and its program `main(config)` are, both as module:name.
+
+    Attributes:
+        words: what it makes.
+        parser: for a command that carries another one's arguments: its own `parse(arguments) -> config`.
+    """
 
     config: str
     main: str
     words: str
+    parser: str | None = None
 
 
 COMMANDS = {
@@ -44,6 +50,20 @@ COMMANDS = {
         "cryodrake.app.volumes_config:VolumesConfig", "cryodrake.app.volumes:main", "maps at chosen states of a job with states"
     ),
     "report": Command("cryodrake.app.report:ReportConfig", "cryodrake.app.report:main", "a job as one HTML file to mail"),
+    "relion-external": Command(
+        "cryodrake.app.relion_external:RelionExternalConfig",
+        "cryodrake.app.relion_external:main",
+        "a run as an External job of RELION's pipeline",
+        "cryodrake.app.relion_external:parse",
+    ),
+    "slurm": Command(
+        "cryodrake.app.slurm:SlurmConfig", "cryodrake.app.slurm:main", "a command as a SLURM job", "cryodrake.app.slurm:parse"
+    ),
+    "completion": Command(
+        "cryodrake.app.completion:CompletionConfig",
+        "cryodrake.app.completion:main",
+        "Tab in your shell completes commands and options",
+    ),
     "simulate": Command(
         "cryodrake.data.simulation_config:SimulateConfig", "cryodrake.app.simulate:main", "particle images with a known truth"
     ),
@@ -88,6 +108,9 @@ def main(arguments: Sequence[str]) -> int:
         return STOPPED
     except SystemExit as leave:  # tyro's: help was shown, or the command line is wrong
         return leave.code if isinstance(leave.code, int) else BAD_INPUT
+    except BrokenPipeError:  # who reads us, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except Exception as fault:
         if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             _say(f"error: {fault.filename or job}: the disk is full\n  do: free some space; --resume goes on with a job")
@@ -103,10 +126,12 @@ def parse(name: str, arguments: Sequence[str]) -> Any:
         InputError: the file cannot be used, or the arguments would change a job that is resumed.
         SystemExit: help was asked for, or the arguments are wrong; tyro has said which.
     """
-    import tyro
-
+    from cryodrake.app.command_line import parse_arguments
     from cryodrake.app.options import changed_options, read_options
 
+    own_parser = COMMANDS[name].parser
+    if own_parser is not None:
+        return _load(own_parser)(arguments)
     config_class = _load(COMMANDS[name].config)
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config", type=Path)
@@ -119,11 +144,9 @@ def parse(name: str, arguments: Sequence[str]) -> Any:
         raise InputError("--config does not go with --resume", where=file.config, expected="the job's own options")
     path = saved or file.config
     default = read_options(path, config_class, name) if path else None
-    description = f"{COMMANDS[name].words.capitalize()}. --config FILE takes the options from a job.toml."
-    config = tyro.cli(
-        config_class, args=rest, default=default, prog=f"cryodrake {name}", description=description,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
-    )  # fmt: skip
+    words = COMMANDS[name].words
+    description = f"{words[:1].upper()}{words[1:]}. --config FILE takes the options from a job.toml."
+    config = parse_arguments(config_class, rest, f"cryodrake {name}", description, default)
     if saved and default is not None and (changed := changed_options(default, config)):
         raise InputError(f"{', '.join(changed)} cannot change when a job is resumed", where=saved, do="leave it out, or start anew")
     return config
@@ -136,7 +159,7 @@ def _load(reference: str) -> Any:
 
 def _overview() -> str:
     lines = ["cryodrake: from cryo-EM particle images to a map, from nothing", ""]
-    lines += [f"  cryodrake {name:<12} {command.words}" for name, command in COMMANDS.items()]
+    lines += [f"  cryodrake {name:<15} {command.words}" for name, command in COMMANDS.items()]
     return "\n".join([*lines, "", "`cryodrake COMMAND --help` lists a command's options."])
 
 

@@ -13,7 +13,7 @@ from cryodrake.errors import InputError
 class ReportConfig:
     """One HTML file: what went in, what came out, how good it is, figures, settings, versions and the papers behind them."""
 
-    job: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="JOB")]
+    job: tyro.conf.Positional[Path]
     """Job folder, finished or not."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=("-o",))] = None
     """File to write. Default: JOB/report.html."""
