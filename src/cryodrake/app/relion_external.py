@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str]) -> RelionExternalConfig:
     command, *rest = arguments if arguments and arguments[0] in COMMANDS else ("abinit", *arguments)
     parser = argparse.ArgumentParser(
         prog="cryodrake relion-external",
-        usage=f"cryodrake relion-external [{'|'.join(COMMANDS)}] --o FOLDER --in_parts FILE.star [--j THREADS] [OPTIONS OF THE COMMAND]",
+        usage=f"cryodrake relion-external [{'|'.join(COMMANDS)}] --o FOLDER --in_parts FILE.star [--j N] [the command's options]",
         description="A run as an External job of RELION's pipeline. In RELION, set the external executable to `cryodrake "
         "relion-external` (or add train or backproject), give input particles, and options as parameters: label zdim, value 4.",
         epilog="The job is in FOLDER/cryodrake. Options: `cryodrake abinit --help`.",
@@ -73,7 +73,7 @@ def parse(arguments: Sequence[str]) -> RelionExternalConfig:
     )
     parser.add_argument("--o", required=True, type=Path, metavar="FOLDER", help="RELION's job folder")
     parser.add_argument("--in_parts", required=True, type=Path, metavar="FILE.star", help="input particles")
-    parser.add_argument("--j", type=int, metavar="THREADS", help="processor cores to use")
+    parser.add_argument("--j", type=int, metavar="N", help="processor cores to use")
     parser.add_argument(
         "--pipeline_control", type=Path, metavar="FOLDER", help="RELION's own: where the exit files go, if not to --o"
     )
@@ -108,7 +108,7 @@ def main(config: RelionExternalConfig) -> None:
 
             torch.set_num_threads(config.threads)
         with watching_for_abort(config.folder, lambda: os.kill(os.getpid(), signal.SIGTERM)):
-            code = run(_arguments(config))
+            code = 0 if _is_finished(config.folder / FOLDER) else run(_arguments(config))
         if code == 0:
             write_nodes(config.folder, _nodes(config.folder))
     except KeyboardInterrupt:  # before or after the run proper
@@ -117,6 +117,13 @@ def main(config: RelionExternalConfig) -> None:
         mark_end(config.folder, ENDING_OF.get(code, "FAILURE"))
     if code:
         raise SystemExit(code)
+
+
+def _is_finished(job: Path) -> bool:
+    """RELION may continue a job that has nothing left to do."""
+    from cryodrake.io.job import JobFolder  # torch, which --help need not wait for
+
+    return (job / "status.json").exists() and JobFolder(job).status["state"] == "finished"
 
 
 def _arguments(config: RelionExternalConfig) -> list[str]:
