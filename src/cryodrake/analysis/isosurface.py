@@ -69,7 +69,7 @@ def isosurface(volume: Float[np.ndarray, "d d d"], level: float, pixel_size_A: f
     """Triangles between densities below and above `level`; none where all are on one side."""
     if not volume.min() < level < volume.max():
         return Surface(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
-    # Corners come in array order (z, y, x); turning that into (x, y, z) is a reflection, which turns the faces round too.
-    vertices, faces, _, _ = marching_cubes(volume, level, gradient_direction="ascent", allow_degenerate=False)
+    # "descent": dense is inside. Corners come in array order (z, y, x); turning that into (x, y, z) turns the faces round.
+    vertices, faces, _, _ = marching_cubes(volume, level, gradient_direction="descent", allow_degenerate=False)
     centred = (vertices - volume.shape[0] // 2) * pixel_size_A
     return Surface(np.ascontiguousarray(centred[:, ::-1], np.float32), np.ascontiguousarray(faces, np.int32))
