@@ -32,10 +32,7 @@ def test_at_the_true_poses_images_and_projections_agree(data):
 def test_with_another_images_pose_or_the_opposite_shift_they_do_not(data, tmp_path):
     particles, volume, pixel_size_A = data
     table = particles.table
-    for name, change in (
-        ("turned", {"rotations": table.rotations[::-1].copy()}),
-        ("moved", {"shifts_A": -table.shifts_A}),
-    ):
+    for name, change in (("turned", {"rotations": table.rotations[::-1].copy()}), ("moved", {"shifts_A": -table.shifts_A})):
         particles.write_star(particles.path.with_name(f"{name}.star"), **change)
         other = read_particles(particles.path.with_name(f"{name}.star"))
         assert montage(other, np.arange(8), lambda row: volume, pixel_size_A, smooth_A=10).agreement.mean() < 0.9

@@ -63,7 +63,8 @@ def montage(
     transfer = torch.ones(len(rows), disc.n_points)
     if params is not None:
         transfer = ctf(params, disc.kxy, torch.full((len(rows),), frame.box_A))
-    assert chosen.rotations is not None and chosen.shifts_A is not None
+    assert chosen.rotations is not None
+    assert chosen.shifts_A is not None
     sits_at = -torch.from_numpy(chosen.shifts_A).float() / frame.pixel_size_A  # a stored shift is what brings it to the centre
     phase = -2 * torch.pi / frame.box * (sits_at @ disc.kxy.T)
     slices = _slices(rows, map_of, torch.from_numpy(chosen.rotations).float(), frame.box, disc)

@@ -43,6 +43,7 @@ COMMANDS = {
     "volumes": Command(
         "cryodrake.app.volumes_config:VolumesConfig", "cryodrake.app.volumes:main", "maps at chosen states of a job with states"
     ),
+    "view": Command("cryodrake.app.view:ViewConfig", "cryodrake.app.view:main", "a web page on a job, local and private"),
     "simulate": Command(
         "cryodrake.data.simulation_config:SimulateConfig", "cryodrake.app.simulate:main", "particle images with a known truth"
     ),
