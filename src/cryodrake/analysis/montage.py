@@ -19,7 +19,7 @@ from cryodrake.physics.fourier import coeff_to_image, resample_volume
 from cryodrake.physics.slices import BallGrid, raster, slice_ball
 
 LARGEST_BOX = 96  # pictures of a hand's breadth
-SMOOTH_A = 20.0  # resolution at which the images' Gaussian filter has fallen to 1/e: noise hides them otherwise
+SMOOTH_A = 30.0  # resolution at which the images' Gaussian filter has fallen to 1/e: noise hides them otherwise
 
 MapOf = Callable[[int], Float[Tensor, "d d d"]]
 

@@ -7,12 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-CURVES = {
-    "resolution_A": "resolution (Å)",
-    "mean_pose_change_deg": "pose change (°)",
-    "confident_share": "confident share",
-    "log_marginal": "log likelihood",
-}
+CURVES = {"resolution_A": "resolution (Å)", "mean_pose_change_deg": "pose change (°)", "confident_share": "confident share"}
 
 
 @dataclass(frozen=True, eq=False)

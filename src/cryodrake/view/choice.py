@@ -29,7 +29,7 @@ def within(columns: Mapping[str, np.ndarray], thresholds: Mapping[str, Any]) -> 
     return inside
 
 
-def outlined(columns: Mapping[str, np.ndarray], region: Mapping[str, Any] | None) -> Bool[np.ndarray, " n"]:
+def outlined(columns: Mapping[str, np.ndarray], region: Any) -> Bool[np.ndarray, " n"]:
     """Rows inside the outline: `{"across": column, "up": column, "x": corners, "y": corners}`; all without one.
 
     Raises:

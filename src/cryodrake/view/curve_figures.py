@@ -15,7 +15,7 @@ from cryodrake.view.style import FAINT, INK, SERIES, dressed, empty
 THRESHOLDS = (0.5, 0.143)
 
 
-def run_figure(curves: Mapping[str, Mapping[str, Curve]], height: int = 250) -> go.Figure:
+def run_figure(curves: Mapping[str, Mapping[str, Curve]], height: int) -> go.Figure:
     """A panel for each quantity, over minutes; a line for each job."""
     names = [name for name in CURVES if any(name in of_job for of_job in curves.values())]
     if not names:
@@ -38,7 +38,7 @@ def run_figure(curves: Mapping[str, Mapping[str, Curve]], height: int = 250) -> 
     return figure
 
 
-def fsc_figure(tables: Mapping[str, pd.DataFrame], height: int = 380) -> go.Figure:
+def fsc_figure(tables: Mapping[str, pd.DataFrame], height: int) -> go.Figure:
     """Every curve over spatial frequency with its resolution in Å below, and the usual two thresholds."""
     if not tables:
         return empty("no half maps yet", height)
@@ -46,7 +46,7 @@ def fsc_figure(tables: Mapping[str, pd.DataFrame], height: int = 380) -> go.Figu
     last = max(float(table["frequency_inv_A"].max()) for table in tables.values())
     curves = [(name, table, key) for name, table in tables.items() for key in table.columns if key.startswith("fsc")]
     for i, (name, table, key) in enumerate(curves):
-        words = f"{name}{key.removeprefix('fsc').replace('_', ' ')}"
+        words = name + key.removeprefix("fsc").replace("_", " ")
         dash = "dot" if "unmasked" in key else "solid"
         line = {"color": SERIES[i % len(SERIES)], "width": 2, "dash": dash}
         resolution_A = 1 / np.maximum(table["frequency_inv_A"], 1e-9)
@@ -57,15 +57,16 @@ def fsc_figure(tables: Mapping[str, pd.DataFrame], height: int = 380) -> go.Figu
             )
         )
     for threshold in THRESHOLDS:
-        figure.add_hline(threshold, line={"color": FAINT, "width": 1, "dash": "dot"}, annotation_text=f"{threshold:g}")
+        line = {"color": FAINT, "width": 1, "dash": "dot"}
+        figure.add_hline(threshold, line=line, annotation_text=f"{threshold:g}", annotation_position="top left")
     ticks = np.linspace(0, last, 7)[1:]
     axis = {"tickvals": ticks, "ticktext": [f"{1 / tick:.1f}" for tick in ticks], "range": [0, last]}
     dressed(figure, height, hovermode="x unified", xaxis=axis)
-    figure.update_layout(xaxis_title="resolution (Å)", yaxis_title="Fourier shell correlation", yaxis_range=[-0.1, 1.03])
+    figure.update_layout(xaxis_title_text="resolution (Å)", yaxis_title_text="Fourier shell correlation", yaxis_range=[-0.1, 1.03])
     return figure
 
 
-def views_figure(found: Coverage, height: int = 340, across: int = 240) -> go.Figure:
+def views_figure(found: Coverage, height: int, across: int = 240) -> go.Figure:
     """Density of views on Mollweide's equal-area map (Snyder 1987, p. 251), 1 being even, z up."""
     x, y = np.linspace(-2, 2, across), np.linspace(-1, 1, across // 2)
     theta = np.arcsin(y)[:, None]
@@ -77,7 +78,7 @@ def views_figure(found: Coverage, height: int = 340, across: int = 240) -> go.Fi
     pixels = healpix.vec2pix(round(np.sqrt(len(found.density) / 12)), *(v.ravel() for v in vectors)).reshape(longitude.shape)
     density = np.where(inside, found.density[pixels], np.nan).astype(np.float32)
     top = max(2.0, float(np.percentile(found.density, 99.5)))
-    bar = {"title": {"text": "density (1 = even)", "side": "right"}, "thickness": 12, "outlinewidth": 0}
+    bar = {"title": {"text": "density (1 = even)", "side": "right", "font": {"size": 13}}, "thickness": 12, "outlinewidth": 0}
     figure = go.Figure(go.Heatmap(x=x, y=y, z=density, zmin=0, zmax=top, colorscale="Viridis", colorbar=bar, hoverinfo="skip"))
     angle = np.linspace(0, 2 * np.pi, 181)
     outline = {"color": INK, "width": 1}

@@ -196,8 +196,13 @@ class JobReader:
             except (OSError, ValueError):  # not there yet, or not a table
                 continue
             if "frequency_inv_A" in table.columns and len(table):
-                found[path.relative_to(self.path / "maps").with_suffix("").as_posix()] = table
+                found[_name_of_curve(path)] = table
         return found
+
+
+def _name_of_curve(path: Path) -> str:
+    """consensus, state_00 …"""
+    return "consensus" if path.stem == "fsc" else path.stem.removesuffix("_fsc")
 
 
 def _rotations_of_checkpoint(folder: Path) -> Float[np.ndarray, "n 3 3"] | None:

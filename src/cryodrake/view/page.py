@@ -5,12 +5,12 @@ from typing import Any
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from cryodrake.view.job_reader import JobReader
-from cryodrake.view.panels import compare, fsc, images, latents, maps, morph, points, progress, save, slices, stages, views
+from cryodrake.view.panels import compare, fsc, images, latents, log, maps, morph, points, progress, save, slices, stages, views
 from cryodrake.view.panels.progress import TICK
 from cryodrake.view.parts import JOB
 from cryodrake.view.shelf import Shelf
 
-PANELS = (progress, stages, views, maps, slices, latents, points, morph, images, save, fsc, compare)
+PANELS = (progress, stages, log, views, maps, slices, latents, points, morph, images, save, fsc, compare)
 RUNNING_ms, FINISHED_ms = 2_000, 10_000
 STATE_WORDS = {"running": "running", "finished": "finished", "stopped": "stopped, can be resumed", "failed": "failed"}
 
@@ -63,7 +63,7 @@ def tabs(reader: JobReader, shelf: Shelf) -> dcc.Tabs:
     """What there is to see of the job."""
     names = shelf.names()
     found: list[tuple[str, str, list[Any]]] = [
-        ("run", "Run", [*progress.layout(reader), *stages.layout(reader), *views.layout(reader)])
+        ("run", "Run", [*progress.layout(reader), *stages.layout(reader), *log.layout(reader)])
     ]
     if reader.maps():
         others = [shelf.open(name) for name in names]
@@ -72,8 +72,7 @@ def tabs(reader: JobReader, shelf: Shelf) -> dcc.Tabs:
         right = html.Div([*points.layout(reader), *morph.layout(reader)], className="column")
         left = html.Div([*latents.layout(reader), *save.layout(reader)], className="column")
         found.append(("particles", "Particles", [left, right, *images.layout(reader)]))
-    if reader.fsc_tables():
-        found.append(("fsc", "Resolution", fsc.layout(reader)))
+    found.append(("quality", "Quality", [*fsc.layout(reader), *views.layout(reader)]))
     if len(names) > 1:
         found.append(("compare", "Compare jobs", compare.layout(names)))
     first = "maps" if reader.is_finished() and reader.maps() else "run"

@@ -20,6 +20,12 @@ def labelled(words: str, child: Any, grow: int = 1) -> html.Div:
     return html.Div([html.Label(words), child], className="field", style={"flexGrow": grow})
 
 
+def graph(id: str, height_px: int, config: dict[str, Any], figure: Any = None) -> dcc.Graph:
+    """A figure as wide as its card."""
+    more = {} if figure is None else {"figure": figure}
+    return dcc.Graph(id=id, config=config, style={"height": f"{height_px}px"}, responsive=True, **more)
+
+
 def row(*children: Any) -> html.Div:
     """Inputs side by side."""
     return html.Div(children, className="row")

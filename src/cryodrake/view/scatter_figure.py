@@ -13,7 +13,7 @@ SIZES_px = ((3_000, 6.0), (20_000, 4.0), (100_000, 3.0))
 
 
 def scatter(
-    columns: dict[str, np.ndarray], x: str, y: str, colour: str | None, is_shown: Bool[np.ndarray, " n"], height: int = 520
+    columns: dict[str, np.ndarray], x: str, y: str, colour: str | None, is_shown: Bool[np.ndarray, " n"], height: int
 ) -> go.Figure:
     """Rows that are not shown are left out as NaN: they keep their number and cannot be clicked."""
     across, up = (np.where(is_shown, numbers(columns[name]), np.nan).astype(np.float32) for name in (x, y))
@@ -30,7 +30,7 @@ def scatter(
     )  # fmt: skip
     layout = {"dragmode": "lasso", "uirevision": f"{x} {y}", "selectionrevision": f"{x} {y}", "clickmode": "event"}
     newline = {"line": {"color": "#1d2733", "width": 1.5}}
-    return dressed(figure, height, xaxis_title=x, yaxis_title=y, newselection=newline, **layout)
+    return dressed(figure, height, xaxis_title_text=x, yaxis_title_text=y, newselection=newline, **layout)
 
 
 def numbers(values: np.ndarray) -> Float[np.ndarray, " n"]:
@@ -48,7 +48,7 @@ def colours(values: np.ndarray, name: str) -> dict[str, Any]:
         return _classes(codes, [_word(kind) for kind in kinds.tolist()], name)
     finite = numbers(values)
     low, high = np.nanpercentile(finite[np.isfinite(finite)], (1, 99)) if np.isfinite(finite).any() else (0.0, 1.0)
-    bar = {"title": {"text": name, "side": "right"}, "thickness": 12, "outlinewidth": 0}
+    bar = {"title": {"text": name, "side": "right", "font": {"size": 13}}, "thickness": 12, "outlinewidth": 0}
     return {"color": finite.astype(np.float32), "colorscale": "Viridis", "cmin": low, "cmax": high, "colorbar": bar}
 
 
@@ -56,7 +56,7 @@ def _classes(codes: np.ndarray, words: list[str], name: str) -> dict[str, Any]:
     palette = [SERIES[i % len(SERIES)] for i in range(len(words))]
     edges = np.linspace(0, 1, len(words) + 1)
     scale = [[float(edge), colour] for i, colour in enumerate(palette) for edge in edges[i : i + 2]]
-    bar = {"title": {"text": name, "side": "right"}, "thickness": 12, "outlinewidth": 0}
+    bar = {"title": {"text": name, "side": "right", "font": {"size": 13}}, "thickness": 12, "outlinewidth": 0}
     bar |= {"tickvals": list(range(len(words))), "ticktext": words}
     return {"color": codes.astype(np.float32), "colorscale": scale, "cmin": -0.5, "cmax": len(words) - 0.5, "colorbar": bar}
 

@@ -11,7 +11,7 @@ AXES = ("z", "y", "x")  # of the array; each slice is across one of them
 SHOWN = (("x", "y"), ("x", "z"), ("y", "z"))  # what lies across and up in each
 
 
-def slices(view: Viewable, places: tuple[int, int, int], height: int = 360) -> go.Figure:
+def slices(view: Viewable, places: tuple[int, int, int], height: int) -> go.Figure:
     """Slices at these indices (z, y, x), each with lines where the other two are."""
     volume = view.volume
     places = tuple(int(np.clip(place, 0, len(volume) - 1)) for place in places)  # type: ignore[assignment]

@@ -8,15 +8,22 @@ INK, FAINT, LINE = "#1d2733", "#6b7785", "#d9dfe6"
 SERIES = ("#2f6ea5", "#d1702f", "#3f9168", "#8a6fb0", "#b04a5a", "#7d7f2a", "#3aa0a8", "#5b5b5b")
 SURFACES = ("#7fb2dd", "#e7a876", "#8fcaa8", "#b9a5d6")
 FONT = {"family": "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif", "size": 13, "color": INK}
-GRAPH = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": "", "scrollZoom": True, "responsive": True}
+GRAPH = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": "", "scrollZoom": True}
 NO_BAR = GRAPH | {"displayModeBar": False}
 
 
 def dressed(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
     """The figure in the page's style; `layout` is plotly's."""
-    axis = {"gridcolor": "#edf0f4", "linecolor": LINE, "zeroline": False, "ticks": "outside", "tickcolor": LINE}
+    axis: dict[str, Any] = {
+        "gridcolor": "#edf0f4",
+        "linecolor": LINE,
+        "zeroline": False,
+        "ticks": "outside",
+        "tickcolor": LINE,
+        "title": {"font": {"size": 13}},
+    }
     figure.update_layout(
-        template="none", font=FONT, height=height, paper_bgcolor="white", plot_bgcolor="white",
+        template="none", font=FONT, height=height, autosize=True, paper_bgcolor="white", plot_bgcolor="white",
         margin={"l": 58, "r": 16, "t": 34, "b": 46}, hoverlabel={"font": FONT},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "font": {"size": 12}},
     )  # fmt: skip

@@ -9,9 +9,9 @@ from cryodrake.analysis.isosurface import Viewable
 from cryodrake.view.style import FAINT, SURFACES, dressed
 
 MOST = 4
-LIGHT = {"ambient": 0.42, "diffuse": 0.75, "specular": 0.25, "roughness": 0.55, "fresnel": 0.08}
+LIGHT = {"ambient": 0.34, "diffuse": 0.8, "specular": 0.25, "roughness": 0.55, "fresnel": 0.08}
 LAMP = {"x": 1200, "y": -900, "z": 2500}
-CAMERA = {"eye": {"x": 0.0, "y": -1.55, "z": 0.55}, "up": {"x": 0, "y": 0, "z": 1}}
+CAMERA = {"eye": {"x": 0.0, "y": -1.3, "z": 0.45}, "up": {"x": 0, "y": 0, "z": 1}}
 REACH = 0.78  # of the half box: most boxes are half empty
 
 
@@ -24,7 +24,7 @@ class Shown:
     sigmas: float
 
 
-def surfaces(shown: Sequence[Shown], height: int = 480, hide_dust: bool = False, revision: str = "maps") -> go.Figure:
+def surfaces(shown: Sequence[Shown], height: int, hide_dust: bool = False, revision: str = "maps") -> go.Figure:
     """Scenes side by side; all show the same field of view, so that maps can be compared.
 
     Args:

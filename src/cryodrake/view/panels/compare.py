@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dash import Dash, Input, Output, dcc, html
+from dash import Dash, Input, Output, html
 
 from cryodrake.analysis.job_particles import job_options
 from cryodrake.analysis.run_curves import run_curves, seconds_taken
@@ -10,11 +10,11 @@ from cryodrake.errors import InputError
 from cryodrake.view.curve_figures import fsc_figure, run_figure
 from cryodrake.view.job_reader import JobReader
 from cryodrake.view.panels.progress import duration
-from cryodrake.view.parts import card, choice, labelled, row
+from cryodrake.view.parts import card, choice, graph, labelled, row
 from cryodrake.view.shelf import Shelf
 from cryodrake.view.style import NO_BAR
 
-MOST = 8
+MOST, FSC_px, CURVES_px = 8, 360, 280
 OWN = {"out", "resume"}  # options that always differ
 
 
@@ -23,8 +23,8 @@ def layout(names: list[str]) -> list[Any]:
     chooser = row(labelled(f"jobs (up to {MOST})", choice("compare-names", names, names[:MOST], multi=True)))
     return [
         card("Jobs", chooser, html.Div(id="compare-table", className="scroll"), wide=True),
-        card("Half maps", dcc.Graph(id="compare-fsc", config=NO_BAR), wide=True),
-        card("Over time", dcc.Graph(id="compare-curves", config=NO_BAR), wide=True),
+        card("Half maps", graph("compare-fsc", FSC_px, NO_BAR), wide=True),
+        card("Over time", graph("compare-curves", CURVES_px, NO_BAR), wide=True),
     ]
 
 
@@ -38,9 +38,10 @@ def register(app: Dash, shelf: Shelf) -> None:
     def show(names: list[str] | None) -> tuple[Any, Any, Any]:
         readers = [shelf.open(name) for name in (names or [])[:MOST]]
         tables = {
-            f"{r.name} ": table[["frequency_inv_A", "fsc"]] for r in readers if (table := r.fsc_tables().get("fsc")) is not None
+            r.name: table[["frequency_inv_A", "fsc"]] for r in readers if (table := r.fsc_tables().get("consensus")) is not None
         }
-        return numbers_table(readers), fsc_figure(tables), run_figure({r.name: run_curves(r.events()) for r in readers})
+        curves = {r.name: run_curves(r.events()) for r in readers}
+        return numbers_table(readers), fsc_figure(tables, FSC_px), run_figure(curves, CURVES_px)
 
 
 def numbers_table(readers: list[JobReader]) -> html.Table:

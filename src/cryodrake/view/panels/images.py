@@ -83,7 +83,7 @@ def pairs(found: Montage) -> list[Any]:
     """A figure a particle."""
     figures = []
     for i, image, projection, agreement in zip(found.rows.tolist(), found.images, found.projections, found.agreement, strict=True):
-        pictures = [html.Img(src=png(picture), width=PICTURE_px, height=PICTURE_px) for picture in (image, projection)]
+        pictures = [html.Img(src=png(picture), alt="") for picture in (image, projection)]
         figures.append(html.Figure([*pictures, html.Figcaption([f"row {i}", html.Span(f"{agreement:.2f}")])]))
     return figures
 

@@ -7,7 +7,7 @@ from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html
 
 from cryodrake.view.choice import chosen_rows, column, within
 from cryodrake.view.job_reader import JobReader
-from cryodrake.view.parts import JOB, card, choice, labelled, row
+from cryodrake.view.parts import JOB, card, choice, graph, labelled, row
 from cryodrake.view.scatter_figure import numbers, scatter
 from cryodrake.view.shelf import Shelf
 from cryodrake.view.style import GRAPH
@@ -15,7 +15,7 @@ from cryodrake.view.style import GRAPH
 CHOICE = "choice"  # id of the Store that says what is chosen: see view.choice
 CLICKED = "clicked"  # id of the Store with the rows clicked, the last one last
 SCATTER = "latents-scatter"
-MOST_CLICKED, MOST_THRESHOLDS = 12, 8
+HEIGHT_px, MOST_THRESHOLDS = 520, 8
 FIRST_AXES = (("umap_1", "umap_2"), ("pc_1", "pc_2"), ("latent_1", "latent_2"), ("latent_1", "row"), ("rot_deg", "tilt_deg"))
 
 
@@ -36,7 +36,7 @@ def layout(reader: JobReader) -> list[Any]:
                 labelled("up", choice("latents-up", names, up)),
                 labelled("colour", choice("latents-colour", names, colour, clearable=True)),
             ),
-            dcc.Graph(id=SCATTER, config=tools),
+            graph(SCATTER, HEIGHT_px, tools),
             row(labelled("thresholds on", choice("latents-limited", names, [], multi=True, placeholder="columns to limit"))),
             html.Div(id="latents-thresholds"),
             html.P(id="latents-count", className="count"),
@@ -73,7 +73,7 @@ def register(app: Dash, shelf: Shelf) -> None:
         thresholds = {id["column"]: limit for id, limit in zip(ids, limits, strict=True)}
         for name in (across, up, *([colour] if colour else [])):
             column(columns, name)
-        return scatter(columns, across, up, colour, within(columns, thresholds))
+        return scatter(columns, across, up, colour, within(columns, thresholds), HEIGHT_px)
 
     @app.callback(
         Output("latents-thresholds", "children"), Input("latents-limited", "value"),

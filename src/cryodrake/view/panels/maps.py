@@ -6,7 +6,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, no_update
 
 from cryodrake.errors import InputError
 from cryodrake.view.job_reader import JobReader
-from cryodrake.view.parts import card, choice, labelled, level_range, level_slider, row
+from cryodrake.view.parts import card, choice, graph, labelled, level_range, level_slider, row
 from cryodrake.view.shelf import Shelf
 from cryodrake.view.style import GRAPH, empty
 from cryodrake.view.surface_figure import MOST, Shown, surfaces
@@ -34,7 +34,7 @@ def layout(reader: JobReader, others: list[JobReader]) -> list[Any]:
                 labelled("level (σ above the mean)", level_slider("maps-level", view), 3),
                 labelled("", dust),
             ),
-            dcc.Graph(id="maps-view", config=GRAPH),
+            graph("maps-view", HEIGHT_px, GRAPH),
             words="Drag to turn, scroll to zoom; maps turn together. The level above each map is its density, as in ChimeraX.",
             wide=True,
         ),

@@ -11,7 +11,7 @@ from cryodrake.analysis.paths import straight_path
 from cryodrake.errors import InputError
 from cryodrake.view.job_reader import JobReader
 from cryodrake.view.panels.latents import CLICKED
-from cryodrake.view.parts import JOB, card, choice, labelled, level_slider, row, slider
+from cryodrake.view.parts import JOB, card, choice, graph, labelled, level_slider, row, slider
 from cryodrake.view.shelf import Shelf
 from cryodrake.view.style import GRAPH, empty
 from cryodrake.view.surface_figure import Shown, surfaces
@@ -40,7 +40,7 @@ def layout(reader: JobReader) -> list[Any]:
                 labelled("along", choice("morph-way", ways, ways[0]["value"])),
                 labelled("level (σ above the mean)", level_slider("morph-level", view), 2),
             ),
-            dcc.Graph(id="morph-view", config=GRAPH),
+            graph("morph-view", HEIGHT_px, GRAPH),
             row(play, labelled("place on the path", slider("morph-place", 0, FRAMES - 1, FRAMES // 2, 1), 5)),
             dcc.Interval(id="morph-clock", interval=MILLISECONDS, disabled=True),
             words="Components run from their 5th to their 95th percentile.",

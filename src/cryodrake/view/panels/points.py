@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from dash import Dash, Input, Output, State, dcc, html
+from dash import Dash, Input, Output, State, html
 
 from cryodrake.view.job_reader import JobReader
 from cryodrake.view.panels.latents import CLICKED
-from cryodrake.view.parts import JOB, card, choice, labelled, level_slider, row
+from cryodrake.view.parts import JOB, card, choice, graph, labelled, level_slider, row
 from cryodrake.view.shelf import Shelf
 from cryodrake.view.style import GRAPH, empty
 from cryodrake.view.surface_figure import MOST, Shown, surfaces
@@ -20,7 +20,7 @@ def layout(reader: JobReader) -> list[Any]:
     first = reader.main_map()
     level = level_slider("points-level", None if first is None else reader.viewable(first))
     how_many = choice("points-most", [{"label": f"last {i}" if i > 1 else "last one", "value": i} for i in range(1, MOST + 1)], 1)
-    view = dcc.Graph(id="points-view", config=GRAPH, figure=empty("click a point", HEIGHT_px))
+    view = graph("points-view", HEIGHT_px, GRAPH, empty("click a point", HEIGHT_px))
     controls = row(labelled("clicked points", how_many), labelled("level (σ above the mean)", level, 3))
     decoder = reader.decoder()
     words = "This job has one structure: every particle has the same map." if decoder is None else f"From {decoder.words}."

@@ -1,37 +1,35 @@
-"""How the run stands: phase, progress, time left, its numbers over time, and the end of its log."""
+"""How the run stands: phase, progress, time left, and its numbers over time."""
 
 from typing import Any
 
-from dash import Dash, Input, Output, State, dcc, html
+from dash import Dash, Input, Output, State, html
 
 from cryodrake.analysis.run_curves import phases, run_curves, seconds_taken
 from cryodrake.view.curve_figures import run_figure
 from cryodrake.view.job_reader import JobReader
-from cryodrake.view.parts import JOB, card
+from cryodrake.view.parts import JOB, card, graph
 from cryodrake.view.shelf import Shelf
 from cryodrake.view.style import NO_BAR
 
 TICK = "tick"  # id of the page's clock
+HEIGHT_px = 250
 
 
 def layout(reader: JobReader) -> list[Any]:
-    """Empty boxes that `register`'s callback fills at once."""
-    return [
-        card("How it stands", html.Div(id="progress-words"), dcc.Graph(id="progress-curves", config=NO_BAR), wide=True),
-        card("Log", html.Pre(id="progress-log", className="log"), words="The last lines of log.txt.", wide=True),
-    ]
+    """An empty box that `register`'s callback fills at once."""
+    return [card("How it stands", html.Div(id="progress-words"), graph("progress-curves", HEIGHT_px, NO_BAR), wide=True)]
 
 
 def register(app: Dash, shelf: Shelf) -> None:
     """Reads the job's records at every tick."""
 
     @app.callback(
-        Output("progress-words", "children"), Output("progress-curves", "figure"), Output("progress-log", "children"),
+        Output("progress-words", "children"), Output("progress-curves", "figure"),
         Input(TICK, "n_intervals"), State(JOB, "data"),
     )  # fmt: skip
-    def update(_: Any, job: str) -> tuple[Any, Any, str]:
+    def update(_: Any, job: str) -> tuple[Any, Any]:
         reader = shelf.open(job)
-        return words(reader), run_figure({job: run_curves(reader.events())}), reader.log_tail()
+        return words(reader), run_figure({job: run_curves(reader.events())}, HEIGHT_px)
 
 
 def words(reader: JobReader) -> list[Any]:

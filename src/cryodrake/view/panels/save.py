@@ -15,8 +15,8 @@ from cryodrake.view.shelf import Shelf
 
 FOLDER = "selections"
 KINDS = {
-    ".star": "your own file with the job's poses", ".cs": "the same for cryoSPARC", ".txt": "row numbers of your file, from 0",
-    ".pkl": "the same as cryoDRGN's ind.pkl",
+    ".star": "your file, with poses", ".cs": "for cryoSPARC", ".txt": "rows of your file, from 0",
+    ".pkl": "cryoDRGN's ind.pkl",
 }  # fmt: skip
 
 

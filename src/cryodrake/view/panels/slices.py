@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from dash import Dash, Input, Output, State, dcc
+from dash import Dash, Input, Output, State
 
 from cryodrake.view.job_reader import JobReader
-from cryodrake.view.parts import JOB, card, choice, labelled, row, slider
+from cryodrake.view.parts import JOB, card, choice, graph, labelled, row, slider
 from cryodrake.view.shelf import Shelf
 from cryodrake.view.slice_figure import slices
 from cryodrake.view.style import NO_BAR, empty
@@ -20,7 +20,7 @@ def layout(reader: JobReader) -> list[Any]:
     places = [labelled(axis, slider(f"slices-{axis}", 0, box - 1, box // 2, 1)) for axis in ("x", "y", "z")]
     top = row(labelled("map", choice("slices-name", names, first), 2), *places)
     words = "Dense is white. The dotted lines are where the other two slices are."
-    return [card("Slices", top, dcc.Graph(id="slices-view", config=NO_BAR), words=words, wide=True)]
+    return [card("Slices", top, graph("slices-view", HEIGHT_px, NO_BAR), words=words, wide=True)]
 
 
 def register(app: Dash, shelf: Shelf) -> None:

@@ -9,7 +9,7 @@ from cryodrake.analysis.figures_surface import level_of_share, share_above
 from cryodrake.analysis.isosurface import Viewable
 from cryodrake.view.job_reader import JobReader
 from cryodrake.view.panels.progress import TICK
-from cryodrake.view.parts import JOB, card, slider
+from cryodrake.view.parts import JOB, card, graph, slider
 from cryodrake.view.shelf import Shelf
 from cryodrake.view.style import GRAPH, empty
 from cryodrake.view.surface_figure import Shown, surfaces
@@ -24,7 +24,7 @@ def layout(reader: JobReader) -> list[Any]:
     return [
         card(
             "The map appearing",
-            dcc.Graph(id="stages-map", config=GRAPH, figure=draw(reader, last)),
+            graph("stages-map", HEIGHT_px, GRAPH, draw(reader, last)),
             slider("stages-place", 0, max(last, 1), last, 1),
             dcc.Store(id="stages-known", data=last),
             words=words,

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from dash import Dash, Input, Output, State, dcc, html
+from dash import Dash, Input, Output, State, html
 
 from cryodrake.view.curve_figures import views_figure
 from cryodrake.view.job_reader import JobReader
 from cryodrake.view.panels.progress import TICK
-from cryodrake.view.parts import JOB, card
+from cryodrake.view.parts import JOB, card, graph
 from cryodrake.view.shelf import Shelf
 from cryodrake.view.style import NO_BAR, empty
 
@@ -20,7 +20,7 @@ def layout(reader: JobReader) -> list[Any]:
     return [
         card(
             "Viewing directions",
-            dcc.Graph(id="views-map", config=NO_BAR, figure=figure),
+            graph("views-map", HEIGHT_px, NO_BAR, figure),
             html.P(words, id="views-words", className=_class(reader)),
             words="Density on an equal-area map of the sphere; z is up. Mirrored views measure the same and count as one.",
         )
