@@ -6,9 +6,9 @@ from typing import Literal
 
 import pytest
 
-from cryodrake.app import options
 from cryodrake.app.options import changed_options, read_options, write_options
 from cryodrake.errors import InputError
+from cryodrake.io import toml
 from cryodrake.training.config import AbinitConfig, BackprojectConfig
 
 
@@ -36,7 +36,7 @@ def test_every_kind_of_value_comes_back(tmp_path):
     config = Every(Path("/data/a b.star"), (Path("/x"), Path("/y")), (1.0, 2.5), 1e-7, is_on=False, maybe=3)
     text = write_options(config, "every")
     assert read(tmp_path, text, Every, "every") == config
-    assert options.tomllib.loads(text)["options"]["text"] == config.text
+    assert toml.tomllib.loads(text)["options"]["text"] == config.text
     assert "# Where." in text
 
 
@@ -50,7 +50,7 @@ def test_unset_options_are_comments_and_stay_unset(tmp_path):
 def test_paths_are_absolute_and_actions_are_not_saved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = write_options(AbinitConfig(particles=Path("a.star"), out=Path("job"), resume=True), "abinit")
-    saved = options.tomllib.loads(text)["options"]
+    saved = toml.tomllib.loads(text)["options"]
     assert saved["particles"] == str(tmp_path / "a.star")
     assert "resume" not in saved
 

@@ -157,8 +157,9 @@ def test_relions_pipeliner_runs_it_and_takes_its_nodes(project, tmp_path):
     shutil.rmtree(tmp_path / "External")
     program = tmp_path / "program.py"
     program.write_text(
-        f"#!{sys.executable}\nimport sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}; import test_relion_external as t\n"
-        "sys.modules['cryodrake.training.abinit'] = t.stand_in(); from cryodrake.app.cli import entry; entry()\n"
+        f"#!{sys.executable}\nimport sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}\n"
+        "import test_relion_external as t; sys.modules['cryodrake.training.abinit'] = t.stand_in()\n"
+        "from cryodrake.app.cli import entry; entry()\n"
     )
     program.chmod(0o755)
     (tmp_path / "a.star").write_text("data_\n\nloop_\n_rlnImageName #1\n1@a.mrcs\n")

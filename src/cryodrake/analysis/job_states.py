@@ -15,7 +15,7 @@ def read_latents(job: Path) -> Float[np.ndarray, "n z"] | None:
         InputError: not a table of finite numbers.
     """
     path = job / "latents.npy"
-    latents = _read(path, "a table of numbers (n, zdim)")
+    latents = read_array(path, "a table of numbers (n, zdim)")
     if latents is None:
         return None
     if latents.ndim != 2 or 0 in latents.shape or latents.dtype.kind not in "fiu":
@@ -33,7 +33,7 @@ def read_classes(job: Path) -> Int[np.ndarray, " n"] | None:
         InputError: not whole numbers from 0.
     """
     path = job / "classes.npy"
-    classes = _read(path, "whole numbers (n,)")
+    classes = read_array(path, "whole numbers (n,)")
     if classes is None:
         return None
     if classes.ndim != 1 or classes.dtype.kind not in "iu" or (len(classes) and classes.min() < 0):
@@ -41,7 +41,12 @@ def read_classes(job: Path) -> Int[np.ndarray, " n"] | None:
     return classes.astype(np.int64)
 
 
-def _read(path: Path, expected: str) -> np.ndarray | None:
+def read_array(path: Path, expected: str = "numbers") -> np.ndarray | None:
+    """A .npy file; None where there is none.
+
+    Raises:
+        InputError: it is damaged or holds Python objects.
+    """
     if not path.exists():
         return None
     try:

@@ -49,6 +49,7 @@ COMMANDS = {
     "volumes": Command(
         "cryodrake.app.volumes_config:VolumesConfig", "cryodrake.app.volumes:main", "maps at chosen states of a job with states"
     ),
+    "view": Command("cryodrake.app.view:ViewConfig", "cryodrake.app.view:main", "a web page on a job, local and private"),
     "report": Command("cryodrake.app.report:ReportConfig", "cryodrake.app.report:main", "a job as one HTML file to mail"),
     "relion-external": Command(
         "cryodrake.app.relion_external:RelionExternalConfig",

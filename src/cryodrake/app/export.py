@@ -12,7 +12,6 @@ import numpy as np
 import tyro
 from jaxtyping import Float
 
-from cryodrake.app.options import load_toml
 from cryodrake.errors import InputError
 
 SUFFIXES = (".star", ".cs", ".pkl")
@@ -43,6 +42,7 @@ def main(config: ExportConfig) -> None:
     Raises:
         InputError: there is no such job, the format cannot be made from it, or a file is there already.
     """
+    from cryodrake.analysis.job_particles import datadir
     from cryodrake.io.cryodrgn import write_poses
     from cryodrake.io.mrc import read_map, write_map
     from cryodrake.io.particles import read_particles
@@ -56,7 +56,7 @@ def main(config: ExportConfig) -> None:
         if target.exists():
             raise InputError("the file is there already", where=target, do="choose another --out, or remove it")
     is_pickle = config.out.suffix == ".pkl"  # its shifts are fractions of the box, which only the images may tell
-    particles = read_particles(source, ind=config.ind, datadir=_datadir(config.job), need_images=is_pickle)
+    particles = read_particles(source, ind=config.ind, datadir=datadir(config.job), need_images=is_pickle)
     rotations = particles.table.rotations
     if rotations is None:
         raise InputError("the particles have no poses", where=source, expected="a finished job")
@@ -81,11 +81,3 @@ def flipped(rotations: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n 3 3"]
 def flipped_map(volume: Float[np.ndarray, "d d d"]) -> Float[np.ndarray, "d d d"]:
     """The map (z, y, x) mirrored in z about its centre, index d//2; the first plane of an even box mirrors itself."""
     return np.roll(volume[::-1], 1 - volume.shape[0] % 2, axis=0)
-
-
-def _datadir(job: Path) -> Path | None:
-    """Where the job's stacks are: paths in its particles.star are those of the file it began with."""
-    options = load_toml(job / "job.toml")[1].get("options", {})
-    if "datadir" in options:
-        return Path(options["datadir"])
-    return Path(options["particles"]).parent if "particles" in options else None

@@ -9,7 +9,6 @@ import dataclasses
 import difflib
 import json
 import re
-import sys
 import types
 import typing
 from pathlib import Path
@@ -19,11 +18,7 @@ import docstring_parser
 
 from cryodrake import __version__
 from cryodrake.errors import InputError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from cryodrake.io.toml import load_toml
 
 Config = TypeVar("Config")
 
@@ -110,23 +105,6 @@ def changed_options(saved: Config, wanted: Config) -> list[str]:
 
 def _comparable(value: Any) -> Any:
     return value.absolute() if isinstance(value, Path) else value
-
-
-def load_toml(path: Path) -> tuple[str, dict[str, Any]]:
-    """The file's text and what it says.
-
-    Raises:
-        InputError: it is missing or is not TOML.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        return text, tomllib.loads(text)
-    except FileNotFoundError:
-        raise InputError("no such file", where=path) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", where=path) from None
-    except tomllib.TOMLDecodeError as error:  # its message ends in "(at line 3, column 7)"
-        raise InputError(f"not valid TOML: {error}", where=path, expected="lines such as: box = 64") from None
 
 
 def _line_of(text: str, name: str) -> int:
