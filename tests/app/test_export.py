@@ -1,16 +1,20 @@
 """Exported particles carry the job's poses; --flip changes the hand of poses and maps together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from cryodrake.analysis.export_particles import flipped
 from cryodrake.app.cli import main
-from cryodrake.app.export import flipped, flipped_map
-from cryodrake.io.cryodrgn import read_poses, write_indices
+from cryodrake.app.export import flipped_map
+from cryodrake.io.cryodrgn import read_latents, read_poses, write_indices
 from cryodrake.io.mrc import StackWriter, read_map, write_map
 from cryodrake.io.particles import read_particles
 from cryodrake.io.relion_write import write_new_star
+from cryodrake.io.rows import read_rows, write_rows
 from cryodrake.io.table import ParticleTable
 
 
@@ -99,6 +103,98 @@ def test_flip_turns_poses_and_maps(job, tmp_path):
     volume, pixel_size_A = read_map(tmp_path / "out_consensus.mrc")
     assert pixel_size_A == pytest.approx(PIXEL_A)
     assert np.array_equal(volume, flipped_map(read_map(job / "maps" / "consensus.mrc")[0]))
+
+
+def test_states_and_classes_are_columns_that_were_not_there(job, tmp_path):
+    latents = np.random.default_rng(1).normal(size=(N, 2)).astype(np.float32)
+    np.save(job / "latents.npy", latents)
+    (job / "analysis").mkdir()
+    np.save(job / "analysis" / "labels.npy", np.array([0, 2, 1, 1, 0, 2]))
+    assert main(["export", str(job), "-o", str(tmp_path / "out.star"), "--classes"]) == 0
+    source = read_particles(tmp_path / "out.star", need_images=False).raw.source
+    for i in range(2):
+        np.testing.assert_array_equal(source.values(f"cryodrakeLatent{i + 1}").astype(np.float32), latents[:, i])
+    assert source.values("rlnClassNumber").tolist() == [1, 3, 2, 2, 1, 3]  # RELION's first class is 1
+    before = read_particles(job / "particles.star", need_images=False).raw.source
+    for name in before.particles:
+        assert source.particles[name].tolist() == before.particles[name].tolist()
+
+
+def test_a_folder_holds_all_of_cryodrgns_files(job, tmp_path):
+    latents = np.arange(2.0 * N).reshape(N, 2)
+    np.save(job / "latents.npy", latents)
+    write_rows(tmp_path / "ind.txt", np.array([5, 0, 3]))
+    assert main(["export", str(job), "-o", str(tmp_path / "drgn"), "--ind", str(tmp_path / "ind.txt")]) == 0
+    folder, table = tmp_path / "drgn", table_of(job / "particles.star")
+    assert np.allclose(read_poses(folder / "pose.pkl").rotations, table.rotations[[5, 0, 3]], atol=1e-6)
+    assert read_latents(folder / "z.pkl")[0].tolist() == latents[[5, 0, 3]].tolist()
+    assert read_rows(folder / "ind.pkl").tolist() == [5, 0, 3]
+    assert not (folder / "ctf.pkl").exists()  # this job has none
+
+
+def onto_job(job, tmp_path, box_small=8, rows=(4, 0, 2, 5)):
+    """The job of `rows` of particles scaled to a smaller box, and their full-size originals of RELION 3.0 and 3.1."""
+    small = table_of(job / "particles.star").select(np.array(rows))
+    small = replace(small, pixel_size_A=np.full(len(rows), PIXEL_A * BOX / box_small), box=np.full(len(rows), box_small))
+    images = [f"{i + 1}@full.mrcs" for i in range(N)]
+    extra = {"rlnImageOriginalName": np.array([images[i] for i in rows])}
+    (job / "particles.star").unlink()
+    write_new_star(job / "particles.star", small, ("small.mrcs",), np.zeros(len(rows), np.int64), np.arange(len(rows)), extra)
+    old = "data_\n\nloop_\n_rlnImageName #1\n_rlnDetectorPixelSize #2\n_rlnMagnification #3\n_rlnNote #4\n"
+    (tmp_path / "old.star").write_text(old + "".join(f'{name} {PIXEL_A} 10000 "a  {i}"\n' for i, name in enumerate(images)))
+    optics = f"data_optics\n\nloop_\n_rlnOpticsGroup #1\n_rlnImagePixelSize #2\n_rlnImageSize #3\n7 {PIXEL_A} {BOX}\n\n"
+    new = "data_particles\n\nloop_\n_rlnImageName #1\n_rlnOpticsGroup #2\n_rlnNote #3\n"
+    (tmp_path / "new.star").write_text(optics + new + "".join(f'{name} 7 "a  {i}"\n' for i, name in enumerate(images)))
+    return small, rows
+
+
+@pytest.mark.parametrize("version", ["old", "new"])
+def test_poses_return_to_the_full_size_stack(job, tmp_path, version, capsys):
+    small, rows = onto_job(job, tmp_path)
+    assert main(["export", str(job), "-o", str(tmp_path / "out.star"), "--onto", str(tmp_path / f"{version}.star")]) == 0
+    assert "4 particles" in capsys.readouterr().out
+    found = read_particles(tmp_path / "out.star", need_images=False)
+    order = np.argsort(rows)  # rows are in the order of the original
+    assert found.index.tolist() == sorted(rows)
+    assert found.raw.stack_names == ("full.mrcs",)
+    assert found.raw.source.particles["rlnNote"].tolist() == [f'"a\x1f\x1f{i}"' for i in sorted(rows)]
+    np.testing.assert_allclose(found.table.rotations, small.rotations[order], atol=1e-6)
+    np.testing.assert_allclose(found.table.shifts_A, small.shifts_A[order], atol=1e-5)
+    assert found.table.pixel_size_A.tolist() == [PIXEL_A] * 4
+    in_pixels = found.raw.source.columns(("rlnOriginX", "rlnOriginY"))
+    if version == "old":
+        np.testing.assert_allclose(in_pixels, small.shifts_A[order] / PIXEL_A, atol=1e-5)
+    else:
+        assert in_pixels is None  # RELION 3.1 would read them as no shifts
+    assert main(["export", str(job), "-o", str(tmp_path / "drgn"), "--onto", str(tmp_path / "new.star")]) == 0
+    assert read_rows(tmp_path / "drgn" / "ind.pkl").tolist() == sorted(rows)
+    np.testing.assert_allclose(read_poses(tmp_path / "drgn" / "pose.pkl").shifts * BOX * PIXEL_A, small.shifts_A[order], atol=1e-5)
+
+
+def test_a_pixel_size_that_was_corrected_is_right_on_the_original(job, tmp_path):
+    """The smaller file kept the pixel size of the original, and the job was run with the true one."""
+    small, rows = onto_job(job, tmp_path)
+    text = (job / "particles.star").read_text()
+    wrong = replace(small, pixel_size_A=np.full(4, PIXEL_A), shifts_A=small.shifts_A * 8 / BOX)  # the same pixels
+    extra = {"rlnImageOriginalName": np.array([f"{i + 1}@full.mrcs" for i in rows])}
+    (job / "particles.star").unlink()
+    write_new_star(job / "particles.star", wrong, ("small.mrcs",), np.zeros(4, np.int64), np.arange(4), extra)
+    assert (job / "particles.star").read_text() != text
+    with (job / "job.toml").open("a") as file:
+        file.write(f"apix = {PIXEL_A * BOX / 8}\n")
+    assert main(["export", str(job), "-o", str(tmp_path / "out.star"), "--onto", str(tmp_path / "new.star")]) == 0
+    np.testing.assert_allclose(table_of(tmp_path / "out.star").shifts_A, small.shifts_A[np.argsort(rows)], atol=1e-5)
+    assert main(["export", str(job), "-o", str(tmp_path / "own.star")]) == 0
+    assert (tmp_path / "own.star").read_bytes() == (job / "particles.star").read_bytes()
+
+
+def test_particles_that_are_not_in_the_other_file_are_refused(job, tmp_path, capsys):
+    onto_job(job, tmp_path)
+    text = (tmp_path / "new.star").read_text()
+    (tmp_path / "new.star").write_text(text.replace("5@full", "9@full"))
+    assert main(["export", str(job), "-o", str(tmp_path / "out.star"), "--onto", str(tmp_path / "new.star")]) == 2
+    assert "cannot be matched" in capsys.readouterr().err
+    assert not (tmp_path / "out.star").exists()
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,27 @@ def test_passthrough_joins_on_uid(cs: Path, cs_array: np.ndarray, tmp_path: Path
     np.testing.assert_array_equal(particles.read_images(np.array([0])), -images[2:])
     assert any("b_passthrough" in note for note in particles.notes)
     particles.write_cs(tmp_path / "out.cs")
-    assert (tmp_path / "out.cs").read_bytes() == cs.read_bytes()  # its own fields only
+    array = np.load(tmp_path / "out.cs")  # all fields, so that it stands alone
+    assert array.dtype.names == aligned.dtype.names + rest.dtype.names[1:]
+    for name in names:
+        assert array[name].tobytes() == cs_array[name].tobytes()
+    assert read_particles(tmp_path / "out.cs", need_images=False).table.ctf is not None
+
+
+def test_a_passthrough_that_cannot_be_read_is_said_and_passed_over(cs: Path) -> None:
+    (cs.parent / "x_passthrough_volume.cs").write_bytes(b"\x94CSDAT\x03")
+    assert any("x_passthrough" in note and "passed over" in note for note in read_particles(cs).notes)
+
+
+def test_extra_fields_are_put_in_or_added(cs: Path, cs_array: np.ndarray, tmp_path: Path) -> None:
+    value, error = np.array([1, 2, 3], dtype=np.float32), np.array([4.5, 5, 6])
+    extra = {"components_mode_0/value": value, "alignments3D/error": error, "new/pair": np.arange(6.0).reshape(3, 2)}
+    read_particles(cs).select(np.array([2, 0, 1])).write_cs(tmp_path / "out.cs", extra=extra)
+    array = np.load(tmp_path / "out.cs")
+    for name, values in extra.items():
+        np.testing.assert_array_equal(array[name], values)
+    assert array.dtype["alignments3D/error"] == cs_array.dtype["alignments3D/error"]
+    np.testing.assert_array_equal(array["uid"], cs_array["uid"][[2, 0, 1]])
 
 
 def test_star_beside_it(cs: Path, tmp_path: Path) -> None:

@@ -64,6 +64,29 @@ def test_new_poses_come_back(path: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(after.half_set, half_set)
 
 
+@pytest.mark.parametrize("path", META + IMAGES, ids=lambda path: path.name)
+def test_new_poses_of_chosen_rows_change_nothing_that_is_not_ours(path: Path, tmp_path: Path) -> None:
+    particles = read(path)
+    rng = np.random.default_rng(2)
+    rows = rng.permutation(particles.n)[: max(2, particles.n // 3)]
+    chosen = particles.select(rows)
+    rotations, shifts_A = np.tile(np.eye(3), (len(rows), 1, 1)), rng.normal(size=(len(rows), 2))
+    out = tmp_path / path.name
+    write = chosen.write_cs if path.suffix == ".cs" else chosen.write_star
+    write(out, rotations, shifts_A, half_set=rng.permutation(len(rows)) % 2 + 1, extra={"new": np.arange(len(rows))})
+    before, after = particles.raw.source, read_particles(out, need_images=False).raw.source
+    if path.suffix == ".cs":
+        ours = {"alignments3D/pose", "alignments3D/shift", "alignments3D/split"}
+        for name in set(before.array.dtype.names) - ours:
+            assert after.array[name].tobytes() == before.array[name][rows].tobytes(), name
+        return
+    ours = {"rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnRandomSubset", *before.shift_names}
+    for name in set(before.particles.columns) - ours:
+        assert after.particles[name].tolist() == before.particles[name].iloc[rows].tolist(), name
+    assert {k: v for k, v in after.star.blocks.items() if v} == {k: v for k, v in before.star.blocks.items() if v}
+    assert after.star.preamble == before.star.preamble
+
+
 @pytest.mark.parametrize("path", [p for p in META + IMAGES if p.suffix == ".cs"], ids=lambda path: path.name)
 def test_cs_as_star(path: Path, tmp_path: Path) -> None:
     particles = read(path)

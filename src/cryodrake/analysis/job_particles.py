@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Int
 
 from cryodrake.errors import InputError
-from cryodrake.io.cryodrgn import load_pickles
 from cryodrake.io.particles import ParticleFile, read_particles
+from cryodrake.io.rows import read_rows
 from cryodrake.io.toml import load_toml
 
 
@@ -23,7 +23,7 @@ def job_options(job: Path) -> dict[str, Any]:
 
 
 def read_job_particles(job: Path, suffix: str = ".star", need_images: bool = False) -> ParticleFile:
-    """JOB/particles.star, or the .cs beside it; its stacks are looked for where the job found them.
+    """JOB/particles.star, or the .cs beside it, in true Å: with the job's own --apix, and stacks where the job found them.
 
     Raises:
         InputError: the job is not finished or did not begin with a .cs, or as `read_particles`.
@@ -32,7 +32,8 @@ def read_job_particles(job: Path, suffix: str = ".star", need_images: bool = Fal
     if not source.exists():
         expected = "a finished job; a .cs only comes from a job that began with one"
         raise InputError("no such file", where=source, expected=expected)
-    return read_particles(source, datadir=datadir(job) if need_images else None, need_images=need_images)
+    apix = job_options(job).get("apix")
+    return read_particles(source, datadir=datadir(job), pixel_size_A=apix, need_images=need_images)
 
 
 def input_rows(job: Path, n: int) -> Int[np.ndarray, " n"]:
@@ -47,11 +48,10 @@ def input_rows(job: Path, n: int) -> Int[np.ndarray, " n"]:
     path, expected = Path(ind), f"the selection of {n:,} particles that the job was run with"
     if not path.exists():
         raise InputError("is gone", where=path, expected=expected, do="put it back, or save a .star, which needs no row numbers")
-    kept = np.asarray(load_pickles(path)[0])
-    kept = np.flatnonzero(kept) if kept.dtype == bool else kept
-    if kept.shape != (n,) or kept.dtype.kind not in "iu":
-        raise InputError(f"holds {kept.dtype} {kept.shape}", where=path, expected=expected)
-    return kept.astype(np.int64)
+    kept = read_rows(path)
+    if len(kept) != n:
+        raise InputError(f"holds {len(kept):,} rows", where=path, expected=expected)
+    return kept
 
 
 def datadir(job: Path) -> Path | None:

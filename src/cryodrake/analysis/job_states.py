@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from cryodrake.errors import InputError
+from cryodrake.io.npy import read_npy
 
 
 def read_latents(job: Path) -> Float[np.ndarray, "n z"] | None:
@@ -49,10 +50,7 @@ def read_array(path: Path, expected: str = "numbers") -> np.ndarray | None:
     """
     if not path.exists():
         return None
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"cannot be read: {error}", where=path, expected=expected) from None
+    return read_npy(path, expected)
 
 
 def check_rows(job: Path, name: str, rows: int, expected: int) -> None:

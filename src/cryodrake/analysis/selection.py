@@ -7,8 +7,7 @@ from jaxtyping import Int
 
 from cryodrake.analysis.job_particles import input_rows, read_job_particles
 from cryodrake.errors import InputError
-from cryodrake.io.atomic import write_text_atomic
-from cryodrake.io.cryodrgn import write_indices
+from cryodrake.io.rows import read_rows, write_rows
 
 SELECTION_SUFFIXES = (".star", ".cs", ".txt", ".pkl")
 
@@ -36,12 +35,22 @@ def save_selection(job: Path, rows: Int[np.ndarray, " m"], out: Path) -> None:
         write_rows(out, input_rows(job, len(particles))[rows])
 
 
-def write_rows(out: Path, rows: Int[np.ndarray, " m"]) -> None:
-    """Row numbers as .pkl, or as text with one a line."""
-    if out.suffix == ".pkl":
-        write_indices(out, rows)
-    else:
-        write_text_atomic(out, "".join(f"{row}\n" for row in rows.tolist()))
+def read_selection(job: Path, path: Path, n: int) -> Int[np.ndarray, " m"]:
+    """The rows of JOB/particles.star, of n, that a file of `save_selection` (.txt or .pkl) chooses.
+
+    Raises:
+        InputError: as `read_rows`; rows that the job does not have.
+    """
+    of_input = input_rows(job, n)
+    chosen = read_rows(path, n if np.array_equal(of_input, np.arange(n)) else None)
+    order = np.argsort(of_input)
+    place = order[np.searchsorted(of_input, chosen, sorter=order).clip(max=n - 1)]
+    strange = of_input[place] != chosen
+    if strange.any():
+        what = f"chooses row {chosen[strange][0]}, which the job did not use"
+        raise InputError(what, where=path, expected="rows of the file that the job began with, of those in its --ind")
+    check_selection(place, n, path)
+    return place
 
 
 def check_selection(rows: Int[np.ndarray, " m"], n: int, where: object) -> None:

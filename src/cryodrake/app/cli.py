@@ -44,11 +44,16 @@ COMMANDS = {
     "backproject": Command(
         "cryodrake.training.config:BackprojectConfig", "cryodrake.app.backproject:main", "a map from known poses"
     ),
-    "export": Command("cryodrake.app.export:ExportConfig", "cryodrake.app.export:main", "a job's particles as .star, .cs or .pkl"),
+    "export": Command(
+        "cryodrake.analysis.export_config:ExportConfig", "cryodrake.app.export:main", "a job's particles as .star, .cs or .pkl"
+    ),
     "analyze": Command("cryodrake.training.config:AnalyzeConfig", "cryodrake.app.analyze:main", "the states of a job"),
     "volumes": Command(
         "cryodrake.app.volumes_config:VolumesConfig", "cryodrake.app.volumes:main", "maps at chosen states of a job with states"
     ),
+    "filter": Command("cryodrake.app.filter:FilterConfig", "cryodrake.app.filter:main", "a job's particles by a condition"),
+    "info": Command("cryodrake.app.info:InfoConfig", "cryodrake.app.info:main", "what a file is, and everything wrong with it"),
+    "downsample": Command("cryodrake.app.downsample:DownsampleConfig", "cryodrake.app.downsample:main", "images of a smaller box"),
     "view": Command("cryodrake.app.view:ViewConfig", "cryodrake.app.view:main", "a web page on a job, local and private"),
     "report": Command("cryodrake.app.report:ReportConfig", "cryodrake.app.report:main", "a job as one HTML file to mail"),
     "relion-external": Command(

@@ -1,4 +1,4 @@
-"""cryoDRGN's pickles: poses, CTF, indices and latents in, poses, CTF and indices out.
+"""cryoDRGN's pickles: poses, CTF, indices and latents, in and out.
 
 A pickle can run any program, so reading admits numpy arrays, tuples, lists and numbers and refuses all else. Their R is
 ours. Their shifts are ours as a fraction of the box, or in pixels in the files of `abinit` 4.x (any |t| > 1).
@@ -67,14 +67,14 @@ def load_pickles(path: str | Path) -> list[Any]:
         with open(path, "rb") as file:
             while file.peek(1):
                 objects.append(_Unpickler(file, path).load())
+        for loaded in objects:
+            _refuse_objects(loaded, path)
     except InputError:
         raise
     except Exception as error:  # what a damaged pickle raises is anybody's guess
         raise InputError(f"is no readable pickle: {error}", where=path) from error
     if not objects:
         raise InputError("is empty", where=path, expected="a pickle")
-    for loaded in objects:
-        _refuse_objects(loaded, path)
     return objects
 
 
@@ -118,22 +118,30 @@ def read_ctf(path: str | Path) -> CryodrgnCTF:
     return CryodrgnCTF(columns[:, 0], columns[:, 1], ctf)
 
 
-def read_indices(path: str | Path, n: int) -> Int[np.ndarray, " b"]:
-    """Read ind.pkl, the 0-based rows to keep of n (or a mask of n).
+def read_indices(path: str | Path, n: int | None) -> Int[np.ndarray, " b"]:
+    """Read ind.pkl, the 0-based rows to keep of n (or a mask of n); None where n is not known.
 
     Raises:
-        InputError: as `load_pickles`; not integers; outside 0 to n - 1.
+        InputError: as `load_pickles` and `check_indices`.
     """
-    kept = np.asarray(load_pickles(path)[0])
-    if kept.dtype == bool and kept.shape == (n,):
+    return check_indices(np.asarray(load_pickles(path)[0]), path, n)
+
+
+def check_indices(kept: np.ndarray, path: str | Path, n: int | None) -> Int[np.ndarray, " b"]:
+    """Row numbers, or a mask, as row numbers.
+
+    Raises:
+        InputError: not integers; outside 0 to n - 1.
+    """
+    if kept.dtype == bool and kept.shape == ((n,) if n is not None else (len(kept),)):
         kept = np.flatnonzero(kept)
     if kept.ndim != 1 or kept.dtype.kind not in "iu" or len(kept) == 0:
         raise InputError(f"holds {kept.dtype} of shape {kept.shape}", where=path, expected="a list of row numbers")
-    if kept.min() < 0 or kept.max() >= n:
+    if kept.min() < 0 or (n is not None and kept.max() >= n):
         raise InputError(
             f"keeps rows {kept.min()} to {kept.max()}",
             where=path,
-            expected=f"0 to {n - 1}, as there are {n} particles",
+            expected="row numbers from 0" if n is None else f"0 to {n - 1}, as there are {n} particles",
             do="give the particle file that the selection was made for",
         )
     return kept.astype(np.int64)
@@ -168,6 +176,11 @@ def write_ctf(path: str | Path, table: ParticleTable) -> None:
     if not table.ctf.bfactor_A2.any():
         columns.pop()
     _write(path, np.column_stack(columns).astype(np.float32))
+
+
+def write_latents(path: str | Path, latents: Float[np.ndarray, "n z"]) -> None:
+    """Write z.pkl: float32."""
+    _write(path, latents.astype(np.float32))
 
 
 def write_indices(path: str | Path, rows: Int[np.ndarray, " b"]) -> None:

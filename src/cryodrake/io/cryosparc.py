@@ -1,4 +1,4 @@
-"""cryoSPARC .cs files: structured arrays of particles, read, and written with every field that is not ours as it was.
+"""cryoSPARC .cs files: what the fields of their structured arrays of particles mean.
 
 R = expmap(alignments3D/pose)ᵀ, so a pose of zero is the identity; alignments3D/shift is in pixels of
 alignments3D/psize_A, with our sign; alignments3D/split 0 and 1 are half sets 1 and 2. A field that a job did not change
@@ -14,10 +14,10 @@ import pandas as pd
 import torch
 
 from cryodrake.errors import InputError
-from cryodrake.io.atomic import write_bytes_atomic, write_npy_atomic
+from cryodrake.io.npy import read_npy
 from cryodrake.io.raw import RawParticles
-from cryodrake.io.table import CTFColumns, ParticleTable, changed_rows, take
-from cryodrake.physics.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from cryodrake.io.table import CTFColumns
+from cryodrake.physics.rotations import axis_angle_to_matrix
 
 POSE, SHIFT, SHIFT_UNIT, SPLIT = (f"alignments3D/{name}" for name in ("pose", "shift", "psize_A", "split"))
 CTF_NAMES = {
@@ -30,37 +30,38 @@ CTF_NAMES = {
     "phase_shift_deg": "ctf/phase_shift_rad",
     "bfactor_A2": "ctf/bfactor",
 }
+IMAGE_FIELDS = ("blob/path", "blob/idx", "blob/shape", "blob/psize_A")
+SHAPES = {"blob/shape": (2,), SHIFT: (2,), POSE: (3,)}  # of a row, where it is not one number
 IN_RADIANS = ("defocus_angle_deg", "phase_shift_deg")
 CTF_OPTIONAL = ("phase_shift_deg", "bfactor_A2")
 NAMES = CTF_NAMES | {"pixel_size_A": "blob/psize_A", "shifts_A": SHIFT, "rotations": POSE}
-NEW_FIELDS: dict[str, list[tuple]] = {
-    SPLIT: [(SPLIT, "<u4")],
-    SHIFT: [(SHIFT, "<f4", (2,)), (SHIFT_UNIT, "<f4")],
-    POSE: [(POSE, "<f4", (3,))],
-}
 
 
 @dataclass(frozen=True, eq=False)
 class CsFile:
-    """The array as it is in the file (without passthrough fields), and the bytes of its .npy header."""
+    """The array of the file with the fields of its passthrough files after its own.
+
+    `header` holds the bytes of the file's .npy header, None where fields were joined, so that it no longer fits.
+    """
 
     path: Path
     array: np.ndarray
-    header: bytes
+    header: bytes | None
 
 
 def read_cryosparc(path: str | Path, with_ctf: bool = True) -> RawParticles:
-    """Read a particle .cs, with the passthrough file beside it where the images are only there.
+    """Read a particle .cs, joined on uid with the passthrough files beside it.
 
     Raises:
         InputError: not a .cs in numpy's format, no images in it, or some but not all CTF fields.
     """
-    source = _read_cs(Path(path))
-    array, notes = _with_passthrough(source)
+    source, notes = _with_passthrough(_read_cs(Path(path)))
+    array = source.array
+    _check_fields(array, source.path)
     stack_of, paths = pd.factorize(array["blob/path"].astype(object))
-    stack_names = [path.decode() if isinstance(path, bytes) else path for path in paths]
+    stack_names = [path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path) for path in paths]
     pixel_size_A = array["blob/psize_A"].astype(np.float64)
-    names = _names(array)
+    names = field_names(array)
     box = array["blob/shape"].astype(np.int64)
     not_square = box[:, 0] != box[:, 1]
     if not_square.any():
@@ -92,93 +93,75 @@ def read_cryosparc(path: str | Path, with_ctf: bool = True) -> RawParticles:
     )
 
 
-def write_cryosparc(path: str | Path, raw: RawParticles, rows: np.ndarray, table: ParticleTable, shift_unit_A: np.ndarray) -> None:
-    """Write these rows of the .cs that `raw` was read from, with the poses, shifts and half sets that differ.
-
-    Fields that the file lacks are added at its end; all other bytes are as they were.
-    """
-    source: CsFile = raw.source
-    array = source.array[rows]
-    wanted = {POSE: table.rotations, SHIFT: table.shifts_A, SPLIT: table.half_set}
-    missing = [name for name in NEW_FIELDS if wanted[name] is not None and name not in _names(array)]
-    array = _with_fields(array, [field for name in missing for field in NEW_FIELDS[name]])
-    if SHIFT in missing:
-        array[SHIFT_UNIT] = take(raw.pixel_size_A, rows)
-    if table.rotations is not None:
-        changed = changed_rows(table.rotations, raw.rotations, rows)
-        new = torch.from_numpy(table.rotations[changed].astype(np.float64)).transpose(-1, -2)
-        array[POSE][changed] = matrix_to_axis_angle(new).numpy()
-    if table.shifts_A is not None:
-        new_shifts = table.shifts_A / shift_unit_A[:, None]
-        changed = changed_rows(new_shifts, raw.shifts, rows)
-        array[SHIFT][changed] = new_shifts[changed]
-    if table.half_set is not None:
-        changed = changed_rows(table.half_set, raw.half_set, rows)
-        array[SPLIT][changed] = table.half_set[changed] - 1
-    if array.dtype == source.array.dtype and len(array) == len(source.array):
-        write_bytes_atomic(path, source.header + array.tobytes())
-    else:
-        write_npy_atomic(path, array)
-
-
-def _names(array: np.ndarray) -> tuple[str, ...]:
+def field_names(array: np.ndarray) -> tuple[str, ...]:
+    """Of a structured array; none of any other."""
     return array.dtype.names or ()
 
 
-def _with_fields(array: np.ndarray, new: list[tuple]) -> np.ndarray:
+def with_fields(array: np.ndarray, new: list[tuple]) -> np.ndarray:
     """A copy with these fields, zero, after its own."""
     if not new:
         return array
-    extended = np.zeros(len(array), dtype=[(name, array.dtype[name]) for name in _names(array)] + new)
-    for name in _names(array):
+    extended = np.zeros(len(array), dtype=[(name, array.dtype[name]) for name in field_names(array)] + new)
+    for name in field_names(array):
         extended[name] = array[name]
     return extended
 
 
 def _read_cs(path: Path) -> CsFile:
-    try:
-        array = np.load(path, allow_pickle=False)
-        content = path.read_bytes()
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"cannot be read as a numpy array: {error}",
-            where=path,
-            do="export the particles from cryoSPARC again (in its classic .cs format, not CSDAT)",
-        ) from error
-    if array.dtype.names is None or "uid" not in _names(array) or array.ndim != 1:
+    do = "export the particles from cryoSPARC again (in its classic .cs format, not CSDAT)"
+    array = read_npy(path, "a structured array", do)
+    content = path.read_bytes()
+    if array.dtype.names is None or "uid" not in field_names(array) or array.ndim != 1:
         raise InputError("is no particle file", where=path, expected="an array with the fields uid, blob/path, …")
     if len(array) == 0:
         raise InputError("has no particles", where=path, expected="at least one row")
     return CsFile(path, array, content[: len(content) - array.nbytes])
 
 
-def _with_passthrough(source: CsFile) -> tuple[np.ndarray, list[str]]:
-    """The array with the fields it lacks from the passthrough file of its folder, if the particles are all in it."""
+def _with_passthrough(source: CsFile) -> tuple[CsFile, list[str]]:
+    """The file with the fields it lacks from each passthrough file of its folder that its particles are all in."""
     array, notes = source.array, []
     for candidate in sorted(source.path.parent.glob("*passthrough*.cs")):
-        if {"blob/path", "ctf/df1_A"} <= set(_names(array)):
-            break
-        other = _read_cs(candidate).array
+        if candidate.resolve() == source.path.resolve():
+            continue
+        try:
+            other = _read_cs(candidate).array
+        except InputError as error:
+            notes.append(f"{candidate.name} is passed over: {error.what}")
+            continue
         order = np.argsort(other["uid"], kind="stable")
         place = order[np.searchsorted(other["uid"], array["uid"], sorter=order).clip(max=len(other) - 1)]
-        fields = [name for name in _names(other) if name not in _names(array)]
+        fields = [name for name in field_names(other) if name not in field_names(array)]
         if fields and np.array_equal(other["uid"][place], array["uid"]):
-            array = _with_fields(array, [(name, other.dtype[name]) for name in fields])
+            array = with_fields(array, [(name, other.dtype[name]) for name in fields])
             for name in fields:
                 array[name] = other[name][place]
             notes.append(f"fields that {source.path.name} lacks were taken from {candidate.name}")
-    if "blob/path" not in _names(array):
+    if "blob/path" not in field_names(array):
         raise InputError(
             "has no images (blob/path)",
             where=source.path,
             expected="the field, or a …passthrough_particles….cs with the same uids in the same folder",
             do="copy the job's passthrough file beside it",
         )
-    return array, notes
+    return (source if array is source.array else CsFile(source.path, array, None)), notes
+
+
+def _check_fields(array: np.ndarray, path: Path) -> None:
+    """Refuse what only has the name of a field that we read."""
+    missing = [name for name in IMAGE_FIELDS if name not in field_names(array)]
+    if missing:
+        raise InputError(f"lacks {', '.join(missing)}", where=path, expected=f"the fields {', '.join(IMAGE_FIELDS)}")
+    numeric = {*IMAGE_FIELDS[1:], POSE, SHIFT, SHIFT_UNIT, SPLIT, "blob/sign", "ctf/exp_group_id", *CTF_NAMES.values()}
+    for name in numeric & set(field_names(array)):
+        field, shape = array.dtype[name], SHAPES.get(name, ())
+        if field.base.kind not in "iuf" or field.shape != shape:
+            raise InputError(f"{name} is {field}", where=path, expected=f"numbers of shape {shape}")
 
 
 def _ctf(array: np.ndarray, path: Path, notes: list[str]) -> CTFColumns | None:
-    present = {name: field for name, field in CTF_NAMES.items() if field in _names(array)}
+    present = {name: field for name, field in CTF_NAMES.items() if field in field_names(array)}
     if not present:
         notes.append("no CTF in the file: C = 1")
         return None

@@ -19,13 +19,14 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from cryodrake.errors import InputError
-from cryodrake.io.cryodrgn import read_indices
-from cryodrake.io.cryosparc import CsFile, write_cryosparc
+from cryodrake.io.cryosparc import CsFile
+from cryodrake.io.cryosparc_write import write_cryosparc
 from cryodrake.io.dispatch import read_raw
 from cryodrake.io.mrc import MrcStack
 from cryodrake.io.raw import RawParticles
 from cryodrake.io.relion import RelionSource
 from cryodrake.io.relion_write import write_new_star, write_relion
+from cryodrake.io.rows import read_rows
 from cryodrake.io.side_files import replacing_ctf, with_poses
 from cryodrake.io.stacks import boxes, open_stacks
 from cryodrake.io.table import CTFColumns, ParticleTable, check_column, check_table, group_optics, take
@@ -144,8 +145,12 @@ class ParticleFile:
         rotations: Float[np.ndarray, "n 3 3"] | None = None,
         shifts_A: Float[np.ndarray, "n 2"] | None = None,
         half_set: Int[np.ndarray, " n"] | None = None,
+        extra: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Write these particles as the .cs they came from, with alignments3D changed or added.
+        """Write these particles as the .cs they came from, passthrough fields joined, with alignments3D changed or added.
+
+        Args:
+            extra: more fields (n, …) by their name, such as alignments3D/class.
 
         Raises:
             InputError: they did not come from a .cs (uid and the other fields cannot be invented), or as `open_atomic`.
@@ -158,7 +163,7 @@ class ParticleFile:
                 do="export a .star instead; cryoSPARC imports it",
             )
         table = self._updated(rotations, shifts_A, half_set, None)
-        write_cryosparc(path, self.raw, self.rows, table, self.shift_unit_A)
+        write_cryosparc(path, self.raw, self.rows, table, self.shift_unit_A, extra or {})
 
     def _updated(
         self, rotations: np.ndarray | None, shifts_A: np.ndarray | None, half_set: np.ndarray | None, confidence: np.ndarray | None
@@ -186,7 +191,7 @@ def read_particles(
         path: .star, .cs, a stack, or a .txt of stacks.
         ctf: a cryoDRGN ctf.pkl, or a .star or .cs, whose CTF replaces the file's.
         poses: the same for poses; R and shifts may be two .pkl files.
-        ind: a cryoDRGN ind.pkl of the rows to keep.
+        ind: the rows to keep, as cryoDRGN's ind.pkl or as text.
         datadir: where the stacks are.
         pixel_size_A: of the images on disk, replacing the file's.
         need_images: False reads only the table; the stacks need not exist.
@@ -196,7 +201,12 @@ def read_particles(
     """
     path = Path(path)
     raw = read_raw(path, datadir, with_ctf=ctf is None)
+<<<<<<< HEAD
     rows = np.arange(raw.n) if ind is None else read_indices(ind, raw.n)
+=======
+    notes = list(raw.notes)
+    rows = np.arange(raw.n) if ind is None else read_rows(ind, raw.n)
+>>>>>>> data
     stacks = open_stacks(raw, path, datadir) if need_images else ()
     box = raw.box
     if stacks:  # with --apix the file's own pixel size, which a wrong image size puts in doubt, does not matter

@@ -17,6 +17,7 @@ from cryodrake.io.atomic import open_atomic
 from cryodrake.io.raw import RawParticles
 from cryodrake.io.relion import ANGLES, CONFIDENCE, CTF_NAMES, HALF_SET, PER_GROUP, SHIFTS_A, SHIFTS_PX, RelionSource
 from cryodrake.io.star import cells, numbers, write_star
+from cryodrake.io.star_columns import StarColumns
 from cryodrake.io.table import ParticleTable, changed_rows, group_optics
 from cryodrake.physics.rotations import matrix_to_euler_deg
 
@@ -34,8 +35,8 @@ def write_relion(
     `shift_unit_A` (n,) is how many of our Å one unit of the file's own shifts is.
     """
     source: RelionSource = raw.source
-    particles = _Columns(source.particles.iloc[rows].reset_index(drop=True))
-    optics = _Columns(source.optics if source.optics is not None else pd.DataFrame())
+    particles = StarColumns(source.particles.iloc[rows].reset_index(drop=True))
+    optics = StarColumns(source.optics if source.optics is not None else pd.DataFrame())
     if table.rotations is not None:
         changed = changed_rows(table.rotations, raw.rotations, rows)
         particles.put(ANGLES, _euler_deg(table.rotations), changed)
@@ -74,12 +75,12 @@ def write_new_star(
     group = group_optics(table.optics_group, *per_group.values())
     first = np.unique(group, return_index=True)[1]
     number = np.arange(1, len(first) + 1)
-    optics = _Columns(pd.DataFrame({"rlnOpticsGroup": cells(number)}))
+    optics = StarColumns(pd.DataFrame({"rlnOpticsGroup": cells(number)}))
     optics.put("rlnOpticsGroupName", np.array([f"opticsGroup{i}" for i in number]))
     for name, values in per_group.items():
         optics.put(name, values[first])
     images = [f"{i:06d}@{stack_names[s]}" for i, s in zip((index + 1).tolist(), stack_of.tolist(), strict=True)]
-    particles = _Columns(pd.DataFrame({"rlnImageName": cells(images), "rlnOpticsGroup": cells(group + 1)}))
+    particles = StarColumns(pd.DataFrame({"rlnImageName": cells(images), "rlnOpticsGroup": cells(group + 1)}))
     columns: dict[str | tuple[str, ...], np.ndarray | None] = {}
     if table.ctf is not None:
         columns |= {CTF_NAMES[name]: getattr(table.ctf, name) for name in CTF_NAMES if name not in PER_GROUP}
@@ -93,40 +94,7 @@ def write_new_star(
     write_star(path, {"optics": optics.table, "particles": particles.table})
 
 
-class _Columns:
-    """A table of strings that columns are put into, and that knows whether any was."""
-
-    def __init__(self, table: pd.DataFrame):
-        self.table = table
-        self.touched = False
-
-    def put(self, names: str | tuple[str, ...], values: np.ndarray, changed: np.ndarray | None = None) -> None:
-        """Set columns from values (n,) or (n, columns); only the `changed` rows (n,), if the columns exist already."""
-        names = (names,) if isinstance(names, str) else names
-        if len(values) != len(self.table):
-            raise ValueError(f"{names}: {len(values)} values for {len(self.table)} rows")
-        if changed is None or not set(names) <= set(self.table.columns):
-            changed = np.ones(len(values), dtype=bool)
-        if not changed.any():
-            return
-        new = {}
-        for name, column in zip(names, values.reshape(len(values), -1).T, strict=True):
-            cell = np.empty(len(values), dtype=object)
-            if name in self.table:
-                cell[:] = self.table[name]
-            cell[changed] = cells(column[changed])
-            new[name] = cell
-        self.table = self.table.assign(**new)
-        self.touched = True
-
-    def drop(self, names: tuple[str, ...]) -> None:
-        present = [name for name in names if name in self.table]
-        if present:
-            self.table = self.table.drop(columns=present)
-            self.touched = True
-
-
-def _put_optics(particles: _Columns, optics: _Columns, raw: RawParticles, rows: np.ndarray, table: ParticleTable) -> None:
+def _put_optics(particles: StarColumns, optics: StarColumns, raw: RawParticles, rows: np.ndarray, table: ParticleTable) -> None:
     """Put CTF values that did not come from this file, and a pixel size where it had none, in their table."""
     source: RelionSource = raw.source
     new: dict[str, np.ndarray] = {}

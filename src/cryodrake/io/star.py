@@ -51,6 +51,12 @@ class StarFile:
         """
         return _parse_block(self.blocks[name], self.path)
 
+    def cell_counts(self, name: str) -> tuple[int, np.ndarray]:
+        """How many columns a block has, and how many cells each of its rows, whatever is wrong with it."""
+        names, is_loop, rows = _split_block(self.blocks[name])
+        lines = [line.split() for line in _protect(rows).splitlines()] if is_loop else []
+        return len(names), np.array([len(cells) for cells in lines if cells], dtype=np.int64)
+
     def forget(self, name: str) -> "StarFile":
         """The file without the text of one block, which is then only known as the table that somebody holds."""
         return replace(self, blocks=self.blocks | {name: b""})
@@ -81,7 +87,7 @@ def read_star(path: str | Path) -> StarFile:
     if not starts:
         raise InputError("is no STAR file", where=path, expected="a line that begins with data_")
     ends = [match.start() for match in starts[1:]] + [len(content)]
-    blocks = {match[1].decode(): content[match.start() : end] for match, end in zip(starts, ends, strict=True)}
+    blocks = {_text(match[1], path): content[match.start() : end] for match, end in zip(starts, ends, strict=True)}
     if len(blocks) < len(starts):
         raise InputError("has two data blocks of the same name", where=path)
     return StarFile(path, content[: starts[0].start()], blocks)
@@ -136,25 +142,13 @@ def _unquoted(cell: str) -> str:
 
 def _parse_block(text: bytes, path: Path) -> pd.DataFrame:
     """The table of a block; single items make a table of one row."""
-    lines = io.BytesIO(text)
-    header: list[bytes] = []
-    is_loop = False
-    position = 0
-    for line in lines:
-        word = line.strip()
-        is_loop = is_loop or word == b"loop_"
-        if word.startswith(b"_"):
-            header.append(word)
-        elif header and word and not word.startswith(b"#"):
-            break
-        position = lines.tell()
-    names = [word.split()[0][1:].decode() for word in header]
+    names, is_loop, rows = _split_block(text)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"has the column {twice[0]} twice", where=path)
     if not is_loop:
-        items = [[*_protect(word).split(), b'""'][1].decode() for word in header]
+        items = [_text([*_protect(word).split(), b'""'][1], path) for word in rows.splitlines()]
         return pd.DataFrame([items], columns=names, dtype=str)
-    rows = text[position:]
-    if b"#" in rows:
-        rows = COMMENT_LINE.sub(b"", rows)
     if not rows.strip():
         return pd.DataFrame({name: pd.Series(dtype=str) for name in names})
     try:
@@ -173,6 +167,32 @@ def _parse_block(text: bytes, path: Path) -> pd.DataFrame:
         )
     table.columns = pd.Index(names)
     return table
+
+
+def _text(word: bytes, path: Path) -> str:
+    try:
+        return word.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"is no text: {error}", where=path) from None
+
+
+def _split_block(text: bytes) -> tuple[list[str], bool, bytes]:
+    """Column names, whether it is a loop, and its rows without comments; of single items, the items."""
+    lines = io.BytesIO(text)
+    header: list[bytes] = []
+    is_loop = False
+    position = 0
+    for line in lines:
+        word = line.strip()
+        is_loop = is_loop or word == b"loop_"
+        if word.startswith(b"_"):
+            header.append(word)
+        elif header and word and not word.startswith(b"#"):
+            break
+        position = lines.tell()
+    names = [word.split()[0][1:].decode("utf-8", "replace") for word in header]
+    rows = text[position:] if is_loop else b"\n".join(header)
+    return names, is_loop, COMMENT_LINE.sub(b"", rows) if is_loop and b"#" in rows else rows
 
 
 def _protect(rows: bytes) -> bytes:

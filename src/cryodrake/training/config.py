@@ -28,7 +28,7 @@ class InputOptions:
     datadir: Path | None = None
     """Folder that the stacks' paths are relative to."""
     ind: Path | None = None
-    """cryoDRGN's ind.pkl: use only these rows."""
+    """Use only these rows, from 0: cryoDRGN's ind.pkl, or a .txt with a number a line."""
     apix: float | None = None
     """Pixel size of the images as stored, in Å, where the file has none or a wrong one."""
     box: int | None = None

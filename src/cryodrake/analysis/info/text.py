@@ -1,0 +1,67 @@
+"""Text files: a list of stacks, chosen rows, or states."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cryodrake.analysis.info.pickle import check_row_numbers
+from cryodrake.analysis.info.report import Problem, Report
+from cryodrake.errors import InputError
+from cryodrake.io.mrc import MrcStack
+from cryodrake.io.stacks import find_stack
+
+
+def examine_text(path: Path, datadir: Path | None) -> Report:
+    """By its lines: all numbers, or names of stacks."""
+    report = Report("text file")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return report.refuse(InputError(f"cannot be read: {error}", where=path))
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines())]
+    lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    if not lines:
+        report.problems.append(Problem("is empty"))
+    elif _is_numbers(lines[0][1]):
+        _examine_numbers(report, lines)
+    else:
+        _examine_stacks(report, lines, path, datadir)
+    return report
+
+
+def _examine_numbers(report: Report, lines: list[tuple[int, str]]) -> None:
+    numbers = np.array([number for number, _ in lines])
+    width = len(lines[0][1].split())
+    good = np.array([_is_numbers(line) and len(line.split()) == width for _, line in lines])
+    report.kind = "table of numbers"
+    report.facts.append(f"{len(lines):,} lines of {width}")
+    if not good.all():
+        report.problems.append(Problem(f"is not {width} numbers", numbers[~good], "line"))
+        return
+    values = np.array([[float(word) for word in line.split()] for _, line in lines])
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        report.problems.append(Problem("is not finite", numbers[~finite], "line"))
+    elif width == 1 and (values % 1 == 0).all():
+        report.kind = "chosen rows"
+        check_row_numbers(report, values[:, 0].astype(np.int64))
+
+
+def _examine_stacks(report: Report, lines: list[tuple[int, str]], path: Path, datadir: Path | None) -> None:
+    report.kind = "list of stacks"
+    images, found = 0, 0
+    for number, name in lines:
+        try:
+            images += len(MrcStack(find_stack(name, path, datadir)))
+            found += 1
+        except InputError as error:
+            report.problems.append(Problem(f"{name}: {error.what.splitlines()[0]}", np.array([number]), "line"))
+    report.facts.append(f"{found:,} of {len(lines):,} stacks can be opened, {images:,} images")
+
+
+def _is_numbers(line: str) -> bool:
+    try:
+        [float(word) for word in line.split()]
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,93 @@
+"""Conditions mean what numpy makes of them, and nothing but conditions is worked out."""
+
+import numpy as np
+import pytest
+
+from cryodrake.analysis.expression import rows_where
+from cryodrake.errors import InputError
+
+RNG = np.random.default_rng(0)
+A, B, K = RNG.normal(size=200), RNG.normal(size=200), RNG.integers(0, 5, 200)
+NAMES = np.array([f"mic{k}.mrc" for k in K], dtype=object)
+UID = RNG.integers(2**62, 2**64, 200, dtype=np.uint64)
+COLUMNS = {"a": A, "b": B, "cluster": K, "rlnMicrographName": NAMES, "alignments3D/error": A * 2, "uid": UID, "flag": A > 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a > 0.5 and b < 0", (A > 0.5) & (B < 0)),
+        ("a > 0.5 or not b < 0", (A > 0.5) | (B >= 0)),
+        ("(a > 0.5) | (b < 0) & (a < 2)", (A > 0.5) | ((B < 0) & (A < 2))),
+        ("-1 < a <= b", (A > -1) & (A <= B)),
+        ("a**2 + b**2 < 1.5 and cluster % 2 == 1", (A**2 + B**2 < 1.5) & (K % 2 == 1)),
+        ("abs(a - b) > hypot(a, 1) / 2", np.abs(A - B) > np.hypot(A, 1) / 2),
+        ("cluster in (1, 3)", np.isin(K, [1, 3])),
+        ("cluster not in [1, 3]", ~np.isin(K, [1, 3])),
+        ("rlnMicrographName == 'mic2.mrc'", K == 2),
+        ("'mic4' in rlnMicrographName", K == 4),
+        ("rlnMicrographName in ('mic2.mrc', 'mic0.mrc')", np.isin(K, [0, 2])),
+        ("alignments3D.error >= 1", A * 2 >= 1),
+        (f"uid == {UID[7]}", UID[7] == UID),
+        ("flag", A > 1),
+        ("a < 9**9**9**9", np.ones(200, dtype=bool)),
+        ("log(a) < 0", np.log(np.where(A > 0, A, 2)) < 0),
+        (" a\t> 0 ", A > 0),
+    ],
+)
+def test_conditions(text, wanted):
+    np.testing.assert_array_equal(rows_where(text, COLUMNS), wanted)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('touch /tmp/cryodrake_was_here')",
+        "open('/etc/passwd')",
+        "a.__class__.__base__",
+        "().__class__ == 1",
+        "[x for x in a]",
+        "(lambda: a)()",
+        "a[0] > 1",
+        "f'{a}' == '1'",
+        "(b := a) > 0",
+        "a if b else a",
+        "a @ b > 1",
+        "a << 3 > 1",
+        "abs(x=a) > 1",
+        "a > 1j",
+        "a > None",
+        "a is b",
+        "a > *b",
+        "{1: a}",
+        "await a",
+        "print(a)",
+        "a > 0; b",
+        "import os",
+        "a and b > 1",
+        "a + b",
+        "1 < 2",
+        "'a' < a",
+        "rlnMicrographName > 1",
+        "a in b",
+        "sqrt(rlnMicrographName) > 1",
+        "hypot(a) > 1",
+        "",
+        "(" * 500 + "a > 0" + ")" * 500,
+        "not " * 400 + "a > 0",
+        "a > 0 " + "and a > 0 " * 1000,
+        "a > \0",
+        "class == 1",
+    ],
+)
+def test_anything_else_is_refused(text):
+    with pytest.raises(InputError):
+        rows_where(text, COLUMNS)
+
+
+def test_an_unknown_column_is_answered_with_those_there_are():
+    with pytest.raises(InputError) as caught:
+        rows_where("clutser == 1", COLUMNS)
+    assert "no column 'clutser'" in str(caught.value)
+    assert "a, b, cluster, rlnMicrographName, alignments3D.error" in str(caught.value)
+    assert "did you mean cluster?" in str(caught.value)

@@ -1,0 +1,62 @@
+"""`filter` writes the particles that fulfil the condition, and says how many."""
+
+import numpy as np
+import pytest
+
+from cryodrake.app.cli import main
+from cryodrake.io.particles import read_particles
+from cryodrake.io.relion_write import write_new_star
+from cryodrake.io.rows import read_rows
+from cryodrake.io.table import ParticleTable
+
+N = 50
+
+
+@pytest.fixture
+def job(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "job"
+    folder.mkdir()
+    table = ParticleTable(
+        np.full(N, 2.0), np.zeros(N, np.int64), np.full(N, 16), rotations=np.tile(np.eye(3), (N, 1, 1)), confidence=rng.random(N)
+    )
+    write_new_star(folder / "particles.star", table, ("a.mrcs",), np.zeros(N, np.int64), np.arange(N))
+    np.save(folder / "latents.npy", rng.normal(size=(N, 2)).astype(np.float32))
+    (folder / "job.toml").write_text('[options]\nparticles = "a.star"\n')
+    return folder
+
+
+def test_the_chosen_rows_are_those_of_numpy_in_every_format(job, tmp_path, capsys):
+    confidence = read_particles(job / "particles.star", need_images=False).table.confidence
+    wanted = np.flatnonzero((confidence > 0.5) & (np.load(job / "latents.npy")[:, 0] < 0))
+    for name in ("out.star", "out.txt", "out.pkl"):
+        assert main(["filter", str(job), "confidence > 0.5 and latent_1 < 0", "-o", str(tmp_path / name)]) == 0
+        assert f"{len(wanted)} of 50 particles" in capsys.readouterr().out
+    assert read_particles(tmp_path / "out.star", need_images=False).index.tolist() == wanted.tolist()
+    for name in ("out.txt", "out.pkl"):
+        assert read_rows(tmp_path / name, N).tolist() == wanted.tolist()
+    again = read_particles(job / "particles.star", ind=tmp_path / "out.txt", need_images=False)
+    assert again.index.tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize(
+    ("condition", "name", "says"),
+    [
+        ("confidense > 0.5", "out.star", "did you mean confidence?"),
+        ("confidence > 2", "out.star", "no particle fulfils"),
+        ("confidence > 0.5", "out.csv", "no format"),
+        ("exec('1')", "out.star", "not allowed"),
+    ],
+)
+def test_what_cannot_be_done_is_said(job, tmp_path, capsys, condition, name, says):
+    assert main(["filter", str(job), condition, "-o", str(tmp_path / name)]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("text", ["1\nx\n", "1.5\n", "", "-1\n", "50\n", "9" * 40])
+def test_hostile_row_lists_are_refused(job, tmp_path, capsys, text):
+    (tmp_path / "ind.txt").write_text(text)
+    assert main(["export", str(job), "-o", str(tmp_path / "out.star"), "--ind", str(tmp_path / "ind.txt")]) == 2
+    assert "ind.txt" in capsys.readouterr().err
+    assert not (tmp_path / "out.star").exists()
