@@ -109,7 +109,15 @@ def job(tmp_path):
 
 def test_all_figures_of_a_run(job):
     written = write_figures(job, Rotation.random(500, rng=np.random.default_rng(1)).as_matrix())
-    assert sorted(p.name for p in written) == ["fsc.csv", "fsc.png", "progress.csv", "progress.gif", "progress.png", "views.csv", "views.png"]
+    assert sorted(p.name for p in written) == [
+        "fsc.csv",
+        "fsc.png",
+        "progress.csv",
+        "progress.gif",
+        "progress.png",
+        "views.csv",
+        "views.png",
+    ]
     for path in (path for path in written if path.suffix != ".csv"):
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGB"), dtype=float)

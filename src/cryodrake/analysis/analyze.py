@@ -25,8 +25,8 @@ from cryodrake.analysis.decoder import Decoder, open_decoder
 from cryodrake.analysis.diagnostics import diagnose
 from cryodrake.analysis.embedding import Components, principal_components, umap_layout
 from cryodrake.analysis.job_states import check_rows, read_classes, read_latents
-from cryodrake.analysis.particle_table import particle_table
 from cryodrake.analysis.map_folder import write_component_views
+from cryodrake.analysis.particle_table import particle_table
 from cryodrake.analysis.paths import NeighbourGraph, straight_path
 from cryodrake.analysis.volume_space import map_components
 from cryodrake.errors import InputError

@@ -12,7 +12,6 @@ from cryodrake.analysis.map_folder import is_half_map, write_map_views, write_se
 from cryodrake.io.job import JobFolder
 from cryodrake.training.stages import load_stages
 
-
 MAPS = ("consensus.mrc", "field.mrc", "half1_unfil.mrc", "half2_unfil.mrc")
 
 

@@ -1,5 +1,6 @@
 """The map over the run, after figure 2 of the cryoDRGN2 paper: a panel of stages, and a turning film of them."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def write_panel(path: Path, stages: list[Stage]) -> list[Path]:
 
     CSV: a row a stage, all of them; the level of those whose surface is shown. Returns the files.
     """
-    shown = _spread(stages, COLUMNS)
+    shown = spread(stages, COLUMNS)
     surfaces, zoom = _surfaces(shown)
     width = MARGIN_px + len(shown) * (TILE_px + GAP_px)
     page = Image.new("RGB", (width, HEAD_px + len(ROWS) * (TILE_px + GAP_px)), "white")
@@ -50,23 +51,25 @@ def write_panel(path: Path, stages: list[Stage]) -> list[Path]:
 
 
 def write_film(path: Path, stages: list[Stage]) -> None:
-    """An endless GIF of `film_frames`."""
-    write_gif(path, film_frames(stages), SECONDS_A_FRAME)
-
-
-def film_frames(stages: list[Stage], size_px: int = FILM_px) -> list[Image.Image]:
-    """The surface turns while the stages follow each other; the last one turns for longer."""
-    shown = _spread(stages, COLUMNS)
-    surfaces, zoom = _surfaces(shown)
+    """An endless GIF: the surface turns while the stages follow each other; the last one turns for longer."""
+    shown = spread(stages, COLUMNS)
     sequence = [i for i in range(len(shown) - 1) for _ in range(FRAMES_A_STAGE)] + [len(shown) - 1] * FRAMES_AT_END
-    frames = []
-    for turn, i in enumerate(sequence):
-        picture = on_white(shade(*surfaces[i], side_view(30.0 + 360.0 * turn / len(sequence)), size_px, zoom))
-        frames.append(captioned(picture, f"{shown[i].name}  {_resolution(shown[i])}"))
-    return frames
+    turns_deg = [30.0 + 360.0 * i / len(sequence) for i in range(len(sequence))]
+    write_gif(path, list(stage_frames(shown, sequence, turns_deg, FILM_px)), SECONDS_A_FRAME)
 
 
-def _spread(stages: list[Stage], most: int) -> list[Stage]:
+def stage_frames(
+    stages: list[Stage], sequence: Sequence[int], turns_deg: Sequence[float], size_px: int, tilt_deg: float = 70.0
+) -> Iterator[Image.Image]:
+    """A frame for each stage of the sequence, seen from the angle beside it, all surfaces enclosing as much."""
+    surfaces, zoom = _surfaces(stages)
+    for i, turn_deg in zip(sequence, turns_deg, strict=True):
+        picture = on_white(shade(*surfaces[i], side_view(turn_deg, tilt_deg), size_px, zoom))
+        yield captioned(picture, f"{stages[i].name}  {_resolution(stages[i])}")
+
+
+def spread(stages: list[Stage], most: int) -> list[Stage]:
+    """At most so many of them, evenly, the first and the last among them."""
     if len(stages) <= most:
         return stages
     return [stages[i] for i in np.linspace(0, len(stages) - 1, most).round().astype(int)]

@@ -4,6 +4,7 @@ Half maps are raw data: they are opened hidden, and have no stills. Maps along a
 comes or goes is seen to; other maps each at their own.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def write_series_views(folder: Path, paths: Sequence[Path], level: float | None 
     (write_series if len(shown) > 1 else write_maps)(folder, shown)
     zoom = max(zoom_to([small_map(path)], level) for path in paths[:: max(len(paths) - 1, 1)])
     for path in paths:
-        write_still(path, small_map(path), level, zoom)
+        write_still(path.with_suffix(".png"), small_map(path), level, zoom)
     return level
 
 
@@ -52,7 +53,7 @@ def write_map_views(folder: Path, names: Sequence[str]) -> None:
         level = contour_level(volume)
         shown.append(ShownMap(path.name, level, SHADES[i % len(SHADES)], is_visible=i == 0))
         if not is_half_map(path):
-            write_still(path, volume, level)
+            write_still(path.with_suffix(".png"), volume, level)
     if shown:
         write_maps(folder, shown)
 
@@ -65,19 +66,19 @@ def write_component_views(folder: Path, mean: Path, components: Sequence[Path]) 
     """
     volume = small_map(mean)
     level = contour_level(volume)
-    write_still(mean, volume, level)
+    write_still(mean.with_suffix(".png"), volume, level)
     shown = [ShownMap(mean.name, level, "light gray")]
     for i, path in enumerate(components):
         component = small_map(path)
         spread = SPREADS * float(component.std())
         shown.append(ShownMap(path.name, spread, "goldenrod", is_visible=i == 0, negative_colour="royal blue"))
-        write_still(path, component.abs(), spread)
+        write_still(path.with_suffix(".png"), component.abs(), spread)
     write_maps(folder, shown)
 
 
 def is_half_map(path: Path) -> bool:
     """By its name, as all that we write have it."""
-    return "half1" in path.stem or "half2" in path.stem
+    return re.search(r"half(_map_)?[12]", path.stem) is not None
 
 
 def series_level(paths: Sequence[Path]) -> float:
@@ -102,10 +103,11 @@ def small_map(path: Path) -> Float[Tensor, "d d d"]:
     return resample_volume(volume, LARGEST_BOX) if volume.shape[0] > LARGEST_BOX else volume
 
 
-def write_still(path: Path, volume: Float[Tensor, "d d d"], level: float, zoom: float | None = None, size_px: int = STILL_px) -> Path:
-    """NAME.png beside the map NAME.mrc: its surface from the side."""
+def write_still(
+    target: Path, volume: Float[Tensor, "d d d"], level: float, zoom: float | None = None, size_px: int = STILL_px
+) -> Path:
+    """A picture (.png) of the map's surface from the side. Raises InputError where the folder is not writable."""
     clean = without_dust(volume, level)
     zoom = zoom_to([clean], level) if zoom is None else zoom
-    target = path.with_suffix(".png")
     write_png(target, on_white(shade(clean, level, side_view(VIEW_deg), size_px, zoom)))
     return target

@@ -1,7 +1,7 @@
 """ChimeraX command files (.cxc) that open maps as they should be seen.
 
 ChimeraX runs such a file in the folder it lies in, so names are relative and the folder may be moved. Commands: `volume`,
-`volume morph`, `movie`, `vseries` of https://www.rbvi.ucsf.edu/chimerax/docs/user/index.html. A movie is left to the user as comments.
+`volume morph`, `movie`, `vseries` of https://www.rbvi.ucsf.edu/chimerax/docs/user. A movie is left to the user, as comments.
 """
 
 from collections.abc import Sequence

@@ -50,9 +50,7 @@ def masked_fsc(a: Float[Tensor, "d d d"], b: Float[Tensor, "d d d"], mask: Float
     return MaskedFSC(bare, masked, random, torch.where(is_true, masked, corrected), first)
 
 
-def with_random_phases(
-    volume: Float[Tensor, "d d d"], first_shell: int, generator: torch.Generator
-) -> Float[Tensor, "d d d"]:
+def with_random_phases(volume: Float[Tensor, "d d d"], first_shell: int, generator: torch.Generator) -> Float[Tensor, "d d d"]:
     """The map with its amplitudes as they are and, from this shell on, phases of white noise (which are those of a real map)."""
     noise = torch.randn(volume.shape, generator=generator).to(volume)
     coeff, phase = volume_to_coeff(volume), volume_to_coeff(noise)
