@@ -82,7 +82,10 @@ def test_relion_finds_the_same_curves(pair, tmp_path):
     subprocess.run(["relion_postprocess", *files], cwd=tmp_path, check=True, capture_output=True, timeout=60)
     theirs = starfile.read(tmp_path / "post.star")["fsc"]
     ours = masked_fsc(pair[0], pair[1], mask)
-    for column, curve in (("FourierShellCorrelationUnmaskedMaps", ours.unmasked), ("FourierShellCorrelationMaskedMaps", ours.masked)):
+    for column, curve in (
+        ("FourierShellCorrelationUnmaskedMaps", ours.unmasked),
+        ("FourierShellCorrelationMaskedMaps", ours.masked),
+    ):
         # All but the Nyquist shell, which a half transform holds half of.
         assert theirs[f"rln{column}"].to_numpy()[1:-1] == pytest.approx(curve.numpy()[1:-1], abs=2e-2)
     # Random phases are drawn anew: alike on average.
