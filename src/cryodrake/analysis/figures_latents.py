@@ -113,6 +113,18 @@ def write_by_view(stem: Path, view: Float[np.ndarray, "n 3"], score: Float[np.nd
     return write_figure(stem, figure, pd.DataFrame(columns | {"particles": np.asarray(counts.get_array(), dtype=np.int64)}))
 
 
+def write_way(stem: Path, points: Points, way: Float[np.ndarray, "m 2"], names: tuple[str, str], table: pd.DataFrame) -> list[Path]:
+    """A way through the particles, its states numbered, over their density. CSV: the table."""
+    figure, axes = _page()
+    cells = axes.hexbin(*points.T, gridsize=_across(len(points)), mincnt=1, bins="log", cmap="Greys", linewidths=0.1)
+    figure.colorbar(cells, ax=axes, shrink=0.8, label="particles")
+    axes.plot(*way.T, color=COLOURS[1], marker="o", ms=5, lw=1.5)
+    for i, state in enumerate(way):
+        axes.annotate(str(i), state, xytext=(5, 5), textcoords="offset points", size=9, color=COLOURS[1], weight="bold")
+    _label(axes, names, f"{len(way)} states on the way")
+    return write_figure(stem, figure, table)
+
+
 _LABEL = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75}
 
 

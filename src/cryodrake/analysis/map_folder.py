@@ -8,15 +8,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from cryodrake.analysis.figures_surface import contour_level, shade, without_dust
+from cryodrake.analysis.map_pair import read_finite
 from cryodrake.analysis.pictures import on_white, side_view, zoom_to
 from cryodrake.io.chimerax import ShownMap, write_maps, write_series
 from cryodrake.io.movies import write_png
-from cryodrake.io.mrc import read_map
 from cryodrake.physics.fourier import resample_volume
 
 STILL_px, LARGEST_BOX = 400, 128
@@ -99,7 +98,7 @@ def small_map(path: Path) -> Float[Tensor, "d d d"]:
     Raises:
         InputError: it cannot be read.
     """
-    volume = torch.from_numpy(read_map(path)[0])
+    volume, _ = read_finite(path)
     return resample_volume(volume, LARGEST_BOX) if volume.shape[0] > LARGEST_BOX else volume
 
 

@@ -1,4 +1,4 @@
-"""Two maps, and a mask, that must go together: read with care, so that nothing is compared that lies on different grids."""
+"""Maps read with care: finite, and, where several must go together, all on one grid."""
 
 from pathlib import Path
 
@@ -12,34 +12,43 @@ from cryodrake.io.mrc import read_map
 SAME_SIZE = 1e-3  # relative: programs write voxel sizes with three to six digits
 
 
+def read_finite(path: Path) -> tuple[Float[Tensor, "d d d"], float]:
+    """A map and its voxel size in Å.
+
+    Raises:
+        InputError: it cannot be read, or holds values that are not finite.
+    """
+    volume, pixel_size_A = read_map(path)
+    found = torch.from_numpy(volume)
+    if not torch.isfinite(found).all():
+        raise InputError("holds values that are not finite", where=path, expected="a map of numbers")
+    return found, pixel_size_A
+
+
 def read_pair(first: Path, second: Path) -> tuple[Float[Tensor, "d d d"], Float[Tensor, "d d d"], float]:
     """Both maps and their voxel size in Å.
 
     Raises:
         InputError: a file cannot be read, or the maps differ in box or voxel size.
     """
-    a, pixel_size_A = read_map(first)
-    b = read_like(second, a.shape[0], pixel_size_A, first)
-    return torch.from_numpy(a), b, pixel_size_A
+    a, pixel_size_A = read_finite(first)
+    return a, read_like(second, a.shape[0], pixel_size_A, first), pixel_size_A
 
 
 def read_like(path: Path, box: int, pixel_size_A: float, other: Path) -> Float[Tensor, "d d d"]:
     """The map, which must lie on the grid of another one.
 
     Raises:
-        InputError: it cannot be read, holds values that are not finite, or has another box or voxel size.
+        InputError: as `read_finite`, or it has another box or voxel size.
     """
-    volume, own_A = read_map(path)
+    volume, own_A = read_finite(path)
     if volume.shape[0] != box:
         expected = f"{box} voxels, as {other}"
         raise InputError(f"has {volume.shape[0]} voxels a side", where=path, expected=expected, do="resample one of them")
     if abs(own_A / pixel_size_A - 1) > SAME_SIZE:
         do = "correct the header of the wrong one"
         raise InputError(f"has voxels of {own_A:.4f} Å", where=path, expected=f"{pixel_size_A:.4f} Å, as {other}", do=do)
-    found = torch.from_numpy(volume)
-    if not torch.isfinite(found).all():
-        raise InputError("holds values that are not finite", where=path, expected="a map of numbers")
-    return found
+    return volume
 
 
 def read_mask(path: Path, box: int, pixel_size_A: float, other: Path) -> Float[Tensor, "d d d"]:

@@ -125,7 +125,8 @@ def parse(name: str, arguments: Sequence[str]) -> Any:
         raise InputError("--config does not go with --resume", where=file.config, expected="the job's own options")
     path = saved or file.config
     default = read_options(path, config_class, name) if path else None
-    description = f"{COMMANDS[name].words.capitalize()}. --config FILE takes the options from a job.toml."
+    words = COMMANDS[name].words
+    description = f"{words[0].upper()}{words[1:]}. --config FILE takes the options from a job.toml."
     config = tyro.cli(
         config_class, args=rest, default=default, prog=f"cryodrake {name}", description=description,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),

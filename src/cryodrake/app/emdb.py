@@ -79,9 +79,8 @@ def job_maps(config: EmdbConfig) -> tuple[list[Float32[np.ndarray, "d d d"]], fl
     Raises:
         InputError: one is missing, or they do not lie on one grid.
     """
-    from cryodrake.analysis.map_pair import read_like
+    from cryodrake.analysis.map_pair import read_finite, read_like
     from cryodrake.app.export import flipped_map
-    from cryodrake.io.mrc import read_map
 
     folder = config.job / "maps" if config.state is None else config.job / "maps" / "states"
     prefix = "" if config.state is None else f"state_{config.state:02d}_"
@@ -90,8 +89,8 @@ def job_maps(config: EmdbConfig) -> tuple[list[Float32[np.ndarray, "d d d"]], fl
     for path in paths:
         if not path.exists():
             raise InputError("no such map", where=path, expected="a finished job; --state needs one with maps of states")
-    volume, pixel_size_A = read_map(first)
-    maps = [volume, *(read_like(path, volume.shape[0], pixel_size_A, first).numpy() for path in paths[1:])]
+    volume, pixel_size_A = read_finite(first)
+    maps = [volume.numpy(), *(read_like(path, volume.shape[0], pixel_size_A, first).numpy() for path in paths[1:])]
     return [flipped_map(v) if config.flip else v for v in maps], pixel_size_A
 
 

@@ -50,18 +50,15 @@ def main(config: MaskConfig) -> None:
     Raises:
         InputError: the map cannot be read, the level encloses nothing, or the file is there already.
     """
-    import torch
-
     from cryodrake.analysis.map_mask import mask_of_map
+    from cryodrake.analysis.map_pair import read_finite
     from cryodrake.app.folders import refuse_taken_file
-    from cryodrake.io.mrc import read_map, write_map
+    from cryodrake.io.mrc import write_map
 
     refuse_taken_file(config.out, ".mrc")
-    volume, pixel_size_A = read_map(config.map)
+    volume, pixel_size_A = read_finite(config.map)
     lowpass_A = config.lowpass_A or default_lowpass_A(pixel_size_A)
-    found = mask_of_map(
-        torch.from_numpy(volume), pixel_size_A, lowpass_A, config.extend_px, config.edge_px, config.level, config.mass_kDa
-    )
+    found = mask_of_map(volume, pixel_size_A, lowpass_A, config.extend_px, config.edge_px, config.level, config.mass_kDa)
     write_map(config.out, found.mask.numpy(), pixel_size_A)
     print(f"level {found.level:.5g} of the map low-passed to {lowpass_A:.3g} Å encloses {found.volume_A3:,.0f} Å³")
     print(f"as protein that is {found.mass_kDa:,.0f} kDa (1.212 Å³ a dalton); nucleic acid is denser and would be more")

@@ -37,7 +37,7 @@ class MovieConfig:
     tilt_deg: float = 70.0
     """From where it looks down: 90 is from the side, 0 from the top."""
     one_way: bool = False
-    """End at the last map, instead of going back to the first."""
+    """Of several maps: end at the last one, instead of going back to the first."""
 
     def __post_init__(self) -> None:
         for name, least, most in (("size_px", 32, 2000), ("fps", 1, 60), ("seconds", 0.1, 120)):
