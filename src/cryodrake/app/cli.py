@@ -51,6 +51,13 @@ COMMANDS = {
     "volumes": Command(
         "cryodrake.app.volumes_config:VolumesConfig", "cryodrake.app.volumes:main", "maps at chosen states of a job with states"
     ),
+    "trajectory": Command(
+        "cryodrake.app.trajectory_config:TrajectoryConfig", "cryodrake.app.trajectory:main", "maps along a way through the states"
+    ),
+    "movie": Command("cryodrake.app.movie:MovieConfig", "cryodrake.app.movie:main", "a film of maps or of a run, without ChimeraX"),
+    "fsc": Command("cryodrake.app.fsc:FscConfig", "cryodrake.app.fsc:main", "how far two maps agree"),
+    "mask": Command("cryodrake.app.mask:MaskConfig", "cryodrake.app.mask:main", "a soft mask around a map, and its mass"),
+    "emdb": Command("cryodrake.app.emdb:EmdbConfig", "cryodrake.app.emdb:main", "the files that a deposition of a job needs"),
     "filter": Command("cryodrake.app.filter:FilterConfig", "cryodrake.app.filter:main", "a job's particles by a condition"),
     "info": Command("cryodrake.app.info:InfoConfig", "cryodrake.app.info:main", "what a file is, and everything wrong with it"),
     "downsample": Command("cryodrake.app.downsample:DownsampleConfig", "cryodrake.app.downsample:main", "images of a smaller box"),

@@ -18,6 +18,7 @@ Options = TypeVar("Options", bound=InputOptions)
 TO_OPEN = {
     "maps/consensus.mrc": "the map",
     "maps/half1_unfil.mrc": "its first half map, half2_unfil.mrc beside it",
+    "maps/view.cxc": "opens the maps in ChimeraX",
     "particles.star": "the particles with their poses",
     "figures/progress.png": "the map over the run",
     "figures/fsc.png": "the half maps' agreement",
@@ -67,13 +68,14 @@ def _open(config: InputOptions, command: str) -> JobFolder:
 
 def _draw(job: JobFolder, reporter: AbstractReporter) -> None:
     """A fault here must not cost the user a finished run."""
-    from cryodrake.analysis.figures import write_figures  # matplotlib, a second to load
+    from cryodrake.analysis.figures import write_figures, write_views_of_maps  # matplotlib, a second to load
     from cryodrake.io.particles import read_particles
 
     star = job.path / "particles.star"
     try:
         rotations = read_particles(star, need_images=False).table.rotations if star.exists() else None
         write_figures(job, rotations)
+        write_views_of_maps(job)
     except (InputError, OSError):
         raise
     except Exception as fault:

@@ -201,12 +201,7 @@ def read_particles(
     """
     path = Path(path)
     raw = read_raw(path, datadir, with_ctf=ctf is None)
-<<<<<<< HEAD
-    rows = np.arange(raw.n) if ind is None else read_indices(ind, raw.n)
-=======
-    notes = list(raw.notes)
     rows = np.arange(raw.n) if ind is None else read_rows(ind, raw.n)
->>>>>>> data
     stacks = open_stacks(raw, path, datadir) if need_images else ()
     box = raw.box
     if stacks:  # with --apix the file's own pixel size, which a wrong image size puts in doubt, does not matter
