@@ -84,6 +84,15 @@ COMMANDS = {
     "demo": Command("cryodrake.app.demo:DemoConfig", "cryodrake.app.demo:main", "simulate, reconstruct, evaluate"),
 }
 
+GROUPS = {  # for the help
+    "reconstruct": ("abinit", "train", "backproject"),
+    "look": ("view", "report", "analyze", "volumes", "trajectory", "movie"),
+    "choose, and go on elsewhere": ("filter", "export", "emdb"),
+    "files": ("info", "downsample", "mask", "fsc"),
+    "run it where you like": ("slurm", "relion-external", "completion"),
+    "try it out": ("demo", "simulate", "evaluate"),
+}
+
 
 def entry() -> NoReturn:
     """The console script."""
@@ -171,9 +180,10 @@ def _load(reference: str) -> Any:
 
 
 def _overview() -> str:
-    lines = ["cryodrake: from cryo-EM particle images to a map, from nothing", ""]
-    lines += [f"  cryodrake {name:<15} {command.words}" for name, command in COMMANDS.items()]
-    return "\n".join([*lines, "", "`cryodrake COMMAND --help` lists a command's options."])
+    lines = ["cryodrake: from cryo-EM particle images to a map, from nothing", "", "  cryodrake abinit particles.star -o job", ""]
+    for title, names in GROUPS.items():
+        lines += [title, *(f"  cryodrake {name:<16} {COMMANDS[name].words}" for name in names), ""]
+    return "\n".join([*lines, "`cryodrake COMMAND --help` lists a command's options."])
 
 
 def _say(text: str) -> None:
