@@ -16,6 +16,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from cryodrake.app.cli import COMMANDS, main, parse
+from cryodrake.app.options import write_options
 from cryodrake.io.cryodrgn import write_ctf, write_indices, write_poses
 from cryodrake.io.particles import read_particles
 
@@ -56,8 +57,6 @@ def made(tmp_path_factory):
     shutil.copytree(states, folder / "rigid_star", ignore=leave_out)
     shutil.copytree(states, folder / "states_cs")
     read_particles(user / "particles.cs").write_cs(folder / "states_cs" / "particles.cs")
-    toml = (states / "job.toml").read_text().replace("particles.star", "particles.cs")
-    (folder / "states_cs" / "job.toml").write_text(toml)
     torch.set_num_threads(threads)
     return folder
 
@@ -117,6 +116,7 @@ def test_every_command_of_the_page_works(page, made, tmp_path, monkeypatch, capf
             kind = "rigid" if not getattr(config, "zdim", 0) else "states"
             source = made / f"{kind}_{'cs' if config.particles.suffix == '.cs' else 'star'}"
             shutil.copytree(source, config.out)
+            (config.out / "job.toml").write_text(write_options(config, name))
         elif name not in ONLY_READ:
             monkeypatch.setitem(sys.modules, "umap", None)  # seconds to compile, and not what is tested
             assert main([name, *arguments]) == 0, (line, capfd.readouterr().err)

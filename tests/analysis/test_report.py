@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from cryodrake.analysis.references import REASONS, papers_behind
 from cryodrake.analysis.report_quality import Curve, statements
+from cryodrake.analysis.viewing import coverage
 
 FINISHED = {"state": "finished", "converged": True, "verdict": "converged: all is well", "warnings": [], "confident_share": 0.99}
 
@@ -15,8 +17,8 @@ def curve(fsc, unmasked=None, box_A=400.0):
     return Curve(np.arange(1, len(fsc) + 1) / box_A, fsc, bare)
 
 
-def said(command="abinit", options=None, status=FINISHED, n=5000, of=None, diagnosis=None):
-    return statements(command, options or {"zdim": 0, "preset": "default"}, status, n, of, diagnosis)
+def said(command="abinit", options=None, status=FINISHED, n=5000, of=None, views=None, diagnosis=None):
+    return statements(command, options or {"zdim": 0, "preset": "default"}, status, n, of, views, diagnosis)
 
 
 def words(found):
@@ -81,6 +83,17 @@ def test_leaks_of_the_diagnosis_keep_their_weight():
     found = said(options={"zdim": 4}, diagnosis={"leaks": leaks, "notes": ["scale was not looked at"]})
     levels = {s.words: s.level for s in found}
     assert (levels["tells the view"], levels["no defocus"], levels["scale was not looked at"]) == ("bad", "good", "note")
+
+
+def test_views_from_one_side_are_a_warning():
+    rng = np.random.default_rng(0)
+    even = coverage(Rotation.random(3000, rng=rng).as_matrix(), nside=8)
+    assert [s.level for s in said(views=even) if s.words == even.words] == ["good"]
+    top = Rotation.from_euler(
+        "ZYZ", np.column_stack([rng.uniform(0, 360, (3000, 2)), rng.normal(0, 5, 3000)])[:, [0, 2, 1]], degrees=True
+    )
+    one_side = coverage(top.as_matrix().transpose(0, 2, 1), nside=8)
+    assert [s.level for s in said(views=one_side) if s.words == one_side.words] == ["bad"]
 
 
 def dois(*arguments):

@@ -73,6 +73,13 @@ RECOVAR = Paper(
     "Gilles, Singer", 2025, "Cryo-EM heterogeneity analysis using regularized covariance estimation and kernel regression",
     "PNAS 122, e2419140122", "10.1073/pnas.2419140122",
 )  # fmt: skip
+VIEWS = Paper(
+    "Baldwin, Lyumkis",
+    2020,
+    "Non-uniformity of projection distributions attenuates resolution in cryo-EM",
+    "Prog. Biophys. Mol. Biol. 150, 160",
+    "10.1016/j.pbiomolbio.2019.09.002",
+)
 VAE = Paper("Kingma, Welling", 2014, "Auto-encoding variational Bayes", "ICLR; arXiv:1312.6114", "10.48550/arXiv.1312.6114")
 UMAP = Paper(
     "McInnes, Healy, Saul, Großberger", 2018, "UMAP: uniform manifold approximation and projection", "J. Open Source Softw. 3, 861",
@@ -88,6 +95,7 @@ REASONS = (
     Reason(BAYES, "the likelihood of poses, and maps filtered by their signal-to-noise ratio"),
     Reason(HALVES, "half sets"),
     Reason(THRESHOLD, "resolution at FSC 0.143"),
+    Reason(VIEWS, "how evenly the structure was seen"),
     Reason(CTF, "the contrast transfer function"),
     Reason(HEALPIX, "the grid of viewing directions", commands=("abinit",)),
     Reason(ROTATIONS, "the grid of rotations", commands=("abinit",)),

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from cryodrake.analysis.viewing import Coverage
 from cryodrake.physics.fsc import resolution_A
 
 Level = Literal["good", "caution", "bad", "note"]
@@ -60,6 +61,7 @@ def statements(
     status: Mapping[str, Any],
     n: int,
     curve: Curve | None,
+    views: Coverage | None,
     diagnosis: Mapping[str, Any] | None,
 ) -> list[Statement]:
     """What is to be said, the verdict first.
@@ -70,12 +72,16 @@ def statements(
         status: status.json.
         n: number of particles.
         curve: the half maps' FSC, where there is one.
+        views: how evenly the structure was seen, where there are poses.
         diagnosis: analysis/diagnostics.json, where the job was analysed.
     """
     found = [_verdict(status)]
     found += [Statement("caution", str(text)) for text in status.get("warnings") or () if text != status.get("verdict")]
     if curve is not None:
         found += _on_resolution(curve)
+    if views is not None:
+        levels: dict[str, Level] = {"even": "good", "uneven": "caution", "poor": "bad"}
+        found.append(Statement(levels[views.verdict], views.words))
     found += _on_poses(command, options, status)
     found += _on_states(options, status, diagnosis)
     if n < FEW:

@@ -29,7 +29,7 @@ def parse_arguments(
         InputError: of the config's own checks.
         SystemExit: help was asked for, or the arguments are wrong; tyro has said which.
     """
-    shown = _as_shown(config_class)
+    shown: Any = _as_shown(config_class)  # type: ignore[arg-type]  # a class can be hashed
     config = tyro.cli(
         shown, args=arguments, prog=prog, description=description,
         default=None if default is None else shown(**_values(default)),
@@ -58,7 +58,7 @@ def _as_shown(config_class: type) -> type:
 def _with_first(hint: Any, how: object) -> Any:
     if typing.get_origin(hint) is Annotated:
         kind, *rest = typing.get_args(hint)
-        return Annotated[tuple([kind, how, *rest])]  # type: ignore[return-value]
+        return Annotated[tuple([kind, how, *rest])]
     return Annotated[hint, how]
 
 

@@ -135,9 +135,9 @@ def facts_of(config: EmdbConfig) -> tuple["JobFacts", "ParticleTable"]:
         InputError: the job's files cannot be read.
     """
     from cryodrake.analysis.deposition import JobFacts, angles_of
-    from cryodrake.app.options import load_toml
     from cryodrake.io.job import JobFolder
     from cryodrake.io.particles import read_particles
+    from cryodrake.io.toml import load_toml
 
     saved = load_toml(config.job / "job.toml")[1]
     command, preset = saved.get("command"), saved.get("options", {}).get("preset", "default")

@@ -51,7 +51,7 @@ def report_page(sources: ReportSources) -> str:
 
 def _sections(sources: ReportSources, name: str) -> Iterator[str]:
     n = sources.particles.n if sources.particles else 0
-    said = statements(sources.command, sources.options, sources.status, n, sources.curve, sources.diagnosis)
+    said = statements(sources.command, sources.options, sources.status, n, sources.curve, sources.views, sources.diagnosis)
     yield heading(f"{name}: {sources.command} by cryodrake {sources.status.get('version', '')}", level=1)
     yield marked(said[0].words, said[0].level)
     yield heading("What went in")

@@ -10,9 +10,10 @@ import pandas as pd
 
 from cryodrake.analysis.report_input import InputFacts, input_facts
 from cryodrake.analysis.report_quality import Curve
-from cryodrake.app.options import load_toml
+from cryodrake.analysis.viewing import Coverage, coverage
 from cryodrake.errors import InputError
 from cryodrake.io.particles import read_particles
+from cryodrake.io.toml import load_toml
 from cryodrake.training.config import AbinitConfig, BackprojectConfig, TrainConfig
 
 CONFIGS = {"abinit": AbinitConfig, "train": TrainConfig, "backproject": BackprojectConfig}
@@ -28,6 +29,7 @@ class ReportSources:
     status: status.json.
     phases: (words, seconds) of each phase that events.jsonl knows.
     particles: None where there is no particles.star yet.
+    views: how evenly the structure was seen; None where there are no poses yet.
     curve: None where there is no maps/fsc.csv yet.
     diagnosis: analysis/diagnostics.json, where the job was analysed.
     pictures: PNG and GIF files of the job, none of which lies outside it.
@@ -40,6 +42,7 @@ class ReportSources:
     status: dict[str, Any]
     phases: list[tuple[str, float]]
     particles: InputFacts | None
+    views: Coverage | None
     curve: Curve | None
     diagnosis: dict[str, Any] | None
     pictures: list[Path]
@@ -55,6 +58,8 @@ def read_sources(job: Path) -> ReportSources:
         raise InputError(f"is for `cryodrake {command}`", where=job / "job.toml", expected=f"one of {', '.join(CONFIGS)}")
     defaults = {field.name: field.default for field in fields(CONFIGS[command])}
     star = job / "particles.star"
+    particles = read_particles(star, need_images=False) if star.exists() else None
+    rotations = None if particles is None else particles.table.rotations
     return ReportSources(
         job=job,
         command=command,
@@ -62,7 +67,8 @@ def read_sources(job: Path) -> ReportSources:
         changed={name for name, value in options.items() if value != defaults.get(name)},
         status=_json(job / "status.json") or {},
         phases=_phases(job / "events.jsonl"),
-        particles=input_facts(read_particles(star, need_images=False)) if star.exists() else None,
+        particles=None if particles is None else input_facts(particles),
+        views=None if rotations is None else coverage(rotations),
         curve=_curve(job / "maps" / "fsc.csv"),
         diagnosis=_json(job / "analysis" / "diagnostics.json"),
         pictures=_pictures(job),
