@@ -89,9 +89,8 @@ def test_views_from_one_side_are_a_warning():
     rng = np.random.default_rng(0)
     even = coverage(Rotation.random(3000, rng=rng).as_matrix(), nside=8)
     assert [s.level for s in said(views=even) if s.words == even.words] == ["good"]
-    top = Rotation.from_euler(
-        "ZYZ", np.column_stack([rng.uniform(0, 360, (3000, 2)), rng.normal(0, 5, 3000)])[:, [0, 2, 1]], degrees=True
-    )
+    rot, tilt, psi = rng.uniform(0, 360, 3000), rng.normal(0, 5, 3000), rng.uniform(0, 360, 3000)
+    top = Rotation.from_euler("ZYZ", np.column_stack([rot, tilt, psi]), degrees=True)
     one_side = coverage(top.as_matrix().transpose(0, 2, 1), nside=8)
     assert [s.level for s in said(views=one_side) if s.words == one_side.words] == ["bad"]
 

@@ -7,12 +7,14 @@ import time
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from cryodrake.app.cli import main
 from cryodrake.app.relion_external import parse
 from cryodrake.errors import InputError, JobStopped
+from cryodrake.io.mrc import write_map
 from cryodrake.io.relion_job import ABORT_FILE
 from cryodrake.io.star import read_star
 
@@ -31,7 +33,7 @@ def work(config, job, reporter):
         time.sleep(0.02)
     star = "data_\n\nloop_\n_rlnImageName #1\n_rlnDetectorPixelSize #2\n_rlnMagnification #3\n1@a.mrcs 1 10000\n"
     (job.path / "particles.star").write_text(star)
-    (job.maps / "consensus.mrc").write_bytes(b"a map")
+    write_map(job.maps / "consensus.mrc", np.random.default_rng(0).normal(size=(16, 16, 16)).astype(np.float32), 2.0)
     (job.maps / "total.txt").write_text(f"{config.zdim} {torch.get_num_threads()}")
     reporter.finish(True, "it converged")
 
