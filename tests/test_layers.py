@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "cryodrake"
-LAYERS = ("errors", "physics", "io", "data", "fields", "inference", "training", "analysis", "app")
+LAYERS = ("errors", "physics", "io", "data", "fields", "inference", "training", "analysis", "view", "app")
 MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if path.parent != SOURCE]
 
 

@@ -109,8 +109,16 @@ def job(tmp_path):
 
 def test_all_figures_of_a_run(job):
     written = write_figures(job, Rotation.random(500, rng=np.random.default_rng(1)).as_matrix())
-    assert sorted(p.name for p in written) == ["fsc.png", "progress.gif", "progress.png", "views.png"]
-    for path in written:
+    assert sorted(p.name for p in written) == [
+        "fsc.csv",
+        "fsc.png",
+        "progress.csv",
+        "progress.gif",
+        "progress.png",
+        "views.csv",
+        "views.png",
+    ]
+    for path in (path for path in written if path.suffix != ".csv"):
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGB"), dtype=float)
             assert pixels.std() > 10, f"{path.name} is blank"
@@ -121,6 +129,24 @@ def test_all_figures_of_a_run(job):
     with Image.open(job.figures / "progress.gif") as film:
         assert film.n_frames == (COLUMNS - 1) * FRAMES_A_STAGE + FRAMES_AT_END
         assert film.info["loop"] == 0
+
+
+def test_the_numbers_of_every_figure_stand_beside_it(job):
+    rotations = Rotation.random(500, rng=np.random.default_rng(1)).as_matrix()
+    written = write_figures(job, rotations)
+    assert {path.with_suffix(".csv") for path in written if path.suffix == ".png"} == {p for p in written if p.suffix == ".csv"}
+    pd.testing.assert_frame_equal(
+        pd.read_csv(job.figures / "fsc.csv"), pd.read_csv(job.maps / "fsc.csv"), check_exact=False, rtol=1e-6
+    )
+    views = pd.read_csv(job.figures / "views.csv")
+    assert views["particles"].sum() == 500
+    x, y = mollweide(rotations[:, 2])
+    assert np.average(views["x"], weights=views["particles"]) == pytest.approx(x.mean(), abs=0.02)
+    assert np.average(views["y"], weights=views["particles"]) == pytest.approx(y.mean(), abs=0.02)
+    stages = pd.read_csv(job.figures / "progress.csv")
+    assert stages["stage"].tolist() == [f"stage {i}" for i in range(10)]
+    assert stages["resolution_A"].tolist() == [40.0 - i for i in range(10)]
+    assert stages["level"].notna().sum() == COLUMNS
 
 
 def test_a_run_with_nothing_to_show_writes_nothing(tmp_path):

@@ -180,7 +180,7 @@ def test_a_full_disk_is_the_users_to_clear(tmp_path, run_main):
 def test_help_lists_every_command(run_main, arguments):
     code, out, _ = run_main(*arguments)
     assert code == 0
-    assert all(f"cryodrake {name}" in out for name in COMMANDS)
+    assert all(f"cryodrake {name} " in out for name in COMMANDS)
 
 
 def test_help_of_a_command_lists_its_options_and_loads_no_torch():

@@ -91,7 +91,7 @@ def test_decoded_maps_are_the_fields_at_the_states_of_a_file(job, states, tmp_pa
     (tmp_path / "z.txt").write_text("-1 0\n1 0\n")
     assert run(job, tmp_path / "out", "--z", tmp_path / "z.txt") == 0
     names = [path.name for path in sorted((tmp_path / "out").iterdir())]
-    assert names == ["vol_000.mrc", "vol_001.mrc", "z_values.txt"]
+    assert names == ["view.cxc", "vol_000.mrc", "vol_000.png", "vol_001.mrc", "vol_001.png", "z_values.txt"]
     for i in range(2):
         volume, pixel_size_A = written(tmp_path / "out", f"vol_{i:03d}")
         assert pixel_size_A == pytest.approx(PIXEL_A)

@@ -4,12 +4,14 @@
     labels.npy                           int64 (N,) clusters     centers.txt, centers_ind.txt   z and row, a line a cluster
     umap.npy                             float32 (N, 2)          where umap-learn is installed
     graph/z-path.txt, path.txt           shortest path over particles: z and row, a line a state
-    direct/z-path.txt                    straight path           volumes/mean.mrc, pc_1.mrc …, scores.csv
+    direct/z-path.txt                    straight path           volumes/mean.mrc, pc_1.mrc …, scores.csv, view.cxc, stills
     particles.csv                        a line a particle       diagnostics.json
     latents_….png and .csv               figures and their numbers
 
 Files are replaced one by one; those of an earlier run that this one does not make go, and nothing else is touched.
 """
+
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,10 +25,12 @@ from cryodrake.analysis.decoder import Decoder, open_decoder
 from cryodrake.analysis.diagnostics import diagnose
 from cryodrake.analysis.embedding import Components, principal_components, umap_layout
 from cryodrake.analysis.job_states import check_rows, read_classes, read_latents
+from cryodrake.analysis.map_folder import write_component_views
 from cryodrake.analysis.particle_table import particle_table
 from cryodrake.analysis.paths import NeighbourGraph, straight_path
 from cryodrake.analysis.volume_space import map_components
 from cryodrake.errors import InputError
+from cryodrake.io.chimerax import NAME
 from cryodrake.io.particles import read_particles
 from cryodrake.training.config import AnalyzeConfig
 
@@ -118,10 +122,17 @@ def _write_map_components(folder: AnalysisFolder, decoder: Decoder | None, z: Fl
     folder.map("volumes/mean.mrc", found.mean.numpy(), decoder.pixel_size_A)
     for i, axis in enumerate(found.axes):
         folder.map(f"volumes/pc_{i + 1}.mrc", axis.numpy(), decoder.pixel_size_A)
+    folder.figure("volumes", _views_of_components, len(found.share))
     folder.columns("volumes/scores.csv", {f"pc{i + 1}": score for i, score in enumerate(found.scores.T.numpy())})
     folder.figure("volumes/explained_variance", figures.write_variance, found.share.numpy(), "maps")
     first = f"{float(found.share[0]):.1%} of what differs between them is along one component"
     return [f"Maps of the cluster centres ({decoder.words}): {first}."]
+
+
+def _views_of_components(folder: Path, n: int) -> list[Path]:
+    maps = [folder / f"pc_{i + 1}.mrc" for i in range(n)]
+    write_component_views(folder, folder / "mean.mrc", maps)
+    return [folder / NAME, *(path.with_suffix(".png") for path in (folder / "mean.mrc", *maps))]
 
 
 def _write_figures(

@@ -1,4 +1,4 @@
-"""The FSC of the half maps and the distribution of viewing directions, as figures."""
+"""The FSC of the half maps and the distribution of viewing directions, as figures with their numbers beside them."""
 
 from pathlib import Path
 
@@ -7,13 +7,16 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from cryodrake.analysis.figures_files import write_figure
+
 COLOURS = ("#24507a", "#d1702f", "#4f9a6a", "#8a6fb0")
 
 
-def write_fsc(path: Path, table: pd.DataFrame) -> None:
-    """Every column of fsc.csv whose name begins with `fsc`, over spatial frequency, with the usual two thresholds.
+def write_fsc(path: Path, table: pd.DataFrame) -> list[Path]:
+    """Every column whose name begins with `fsc`, over spatial frequency, with the usual two thresholds. CSV: the table.
 
     Args:
+        path: of the picture, .png.
         table: columns `frequency_inv_A` and `fsc…`, a row a shell.
     """
     figure = Figure(figsize=(6.0, 3.8), layout="constrained")
@@ -32,11 +35,14 @@ def write_fsc(path: Path, table: pd.DataFrame) -> None:
     axes.set_xticks(ticks, [f"{1 / tick:.1f}" for tick in ticks])
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper right")
-    figure.savefig(path, dpi=130)
+    return write_figure(path.with_suffix(""), figure, table)
 
 
-def write_views(path: Path, rotations: Float[np.ndarray, "n 3 3"]) -> None:
-    """Where the particles were seen from: Mollweide's equal-area projection, colour 1 for evenly spread views."""
+def write_views(path: Path, rotations: Float[np.ndarray, "n 3 3"]) -> list[Path]:
+    """Where the particles were seen from: Mollweide's equal-area projection, colour 1 for evenly spread views.
+
+    CSV: x, y of the projection, density and particles, a row a cell.
+    """
     x, y = mollweide(rotations[:, 2, :])  # the view's axis in the map is R's third row
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.subplots()
@@ -44,7 +50,8 @@ def write_views(path: Path, rotations: Float[np.ndarray, "n 3 3"]) -> None:
     cells = axes.hexbin(x, y, gridsize=(across, across // 3), extent=(-2, 2, -1, 1), cmap="viridis", linewidths=0.1)
     centres = np.asarray(cells.get_offsets(), dtype=np.float64)
     inside = (centres[:, 0] / 2) ** 2 + centres[:, 1] ** 2 < 1
-    density = np.asarray(cells.get_array(), dtype=np.float64) * inside.sum() / len(x)
+    count = np.asarray(cells.get_array(), dtype=np.float64)
+    density = count * inside.sum() / len(x)
     cells.set_array(density)
     cells.set_clim(0, max(2.0, float(np.percentile(density[inside], 99))))
     angle = np.linspace(0, 2 * np.pi, 200)
@@ -53,7 +60,8 @@ def write_views(path: Path, rotations: Float[np.ndarray, "n 3 3"]) -> None:
     axes.set(aspect="equal", xlim=(-2.02, 2.02), ylim=(-1.02, 1.02), title=f"viewing directions, {len(x):,} particles")
     axes.axis("off")
     figure.colorbar(cells, ax=axes, shrink=0.7, label="density (1 = even)")
-    figure.savefig(path, dpi=130)
+    columns = {"x": centres[:, 0], "y": centres[:, 1], "density": density, "particles": count.astype(int)}
+    return write_figure(path.with_suffix(""), figure, pd.DataFrame(columns)[inside | (count > 0)])
 
 
 def mollweide(directions: Float[np.ndarray, "n 3"]) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:

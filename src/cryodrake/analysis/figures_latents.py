@@ -3,7 +3,6 @@
 Many particles hide each other as dots, so they are counted in hexagons.
 """
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cryodrake.analysis.figures_curves import COLOURS, mollweide
-from cryodrake.io.atomic import write_bytes_atomic, write_text_atomic
+from cryodrake.analysis.figures_files import write_figure
 
 BINS = 20
 Points = Float[np.ndarray, "n 2"]
@@ -28,7 +27,7 @@ def write_density(stem: Path, points: Points, names: tuple[str, str]) -> list[Pa
     x, y = np.asarray(cells.get_offsets(), dtype=np.float64).T
     counts = np.asarray(cells.get_array(), dtype=np.float64)
     _label(axes, names, f"{len(points):,} particles")
-    return _write(stem, figure, pd.DataFrame({names[0]: x, names[1]: y, "particles": counts.astype(int)}))
+    return write_figure(stem, figure, pd.DataFrame({names[0]: x, names[1]: y, "particles": counts.astype(int)}))
 
 
 def write_clusters(
@@ -47,7 +46,7 @@ def write_clusters(
     _label(axes, names, f"{len(centre_rows)} clusters")
     count = np.bincount(labels, minlength=len(centre_rows))
     columns = {"cluster": np.arange(len(count)), "particles": count, "centre_row": centre_rows}
-    return _write(stem, figure, pd.DataFrame(columns | {names[0]: centres[:, 0], names[1]: centres[:, 1]}))
+    return write_figure(stem, figure, pd.DataFrame(columns | {names[0]: centres[:, 0], names[1]: centres[:, 1]}))
 
 
 def write_variance(stem: Path, share: Float[np.ndarray, " z"], of: str = "latents") -> list[Path]:
@@ -60,7 +59,7 @@ def write_variance(stem: Path, share: Float[np.ndarray, " z"], of: str = "latent
     axes.set_xlabel("principal component")
     axes.legend(frameon=False, loc="center right")
     axes.spines[["top", "right"]].set_visible(False)
-    return _write(stem, figure, pd.DataFrame({"component": number, "share": share, "cumulative": np.cumsum(share)}))
+    return write_figure(stem, figure, pd.DataFrame({"component": number, "share": share, "cumulative": np.cumsum(share)}))
 
 
 def write_against(
@@ -88,7 +87,7 @@ def write_against(
     )
     axes.legend(framealpha=0.85, edgecolor="none", loc="upper right")
     _label(axes, (name, score_name), "level: independent")
-    return _write(stem, figure, bins.reset_index(drop=True))
+    return write_figure(stem, figure, bins.reset_index(drop=True))
 
 
 def write_by_view(stem: Path, view: Float[np.ndarray, "n 3"], score: Float[np.ndarray, " n"], score_name: str) -> list[Path]:
@@ -111,7 +110,19 @@ def write_by_view(stem: Path, view: Float[np.ndarray, "n 3"], score: Float[np.nd
     figure.colorbar(cells, ax=axes, shrink=0.7, label=f"mean {score_name}, ± one standard deviation of all")
     at = np.asarray(cells.get_offsets(), dtype=np.float64)
     columns = {"x": at[:, 0], "y": at[:, 1], f"mean_{score_name}": np.asarray(cells.get_array(), dtype=np.float64)}
-    return _write(stem, figure, pd.DataFrame(columns | {"particles": np.asarray(counts.get_array(), dtype=np.int64)}))
+    return write_figure(stem, figure, pd.DataFrame(columns | {"particles": np.asarray(counts.get_array(), dtype=np.int64)}))
+
+
+def write_way(stem: Path, points: Points, way: Float[np.ndarray, "m 2"], names: tuple[str, str], table: pd.DataFrame) -> list[Path]:
+    """A way through the particles, its states numbered, over their density. CSV: the table."""
+    figure, axes = _page()
+    cells = axes.hexbin(*points.T, gridsize=_across(len(points)), mincnt=1, bins="log", cmap="Greys", linewidths=0.1)
+    figure.colorbar(cells, ax=axes, shrink=0.8, label="particles")
+    axes.plot(*way.T, color=COLOURS[1], marker="o", ms=5, lw=1.5)
+    for i, state in enumerate(way):
+        axes.annotate(str(i), state, xytext=(5, 5), textcoords="offset points", size=9, color=COLOURS[1], weight="bold")
+    _label(axes, names, f"{len(way)} states on the way")
+    return write_figure(stem, figure, table)
 
 
 _LABEL = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75}
@@ -133,13 +144,3 @@ def _page() -> tuple[Figure, Axes]:
 def _label(axes: Axes, names: tuple[str, str], title: str) -> None:
     axes.set(xlabel=names[0], ylabel=names[1], title=title)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _write(stem: Path, figure: Figure, table: pd.DataFrame) -> list[Path]:
-    """STEM.png and STEM.csv, each whole or not at all."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=130)
-    paths = [stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.csv")]
-    write_bytes_atomic(paths[0], picture.getvalue())
-    write_text_atomic(paths[1], table.to_csv(index=False, float_format="%.7g"))
-    return paths

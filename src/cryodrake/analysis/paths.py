@@ -75,3 +75,10 @@ def straight_path(anchors: Float[np.ndarray, "m z"], points: int) -> Float[np.nd
     steps = np.linspace(0, 1, points)[1:, None]
     legs = [start + steps * (end - start) for start, end in pairwise(anchors)]
     return np.concatenate([anchors[:1], *legs])
+
+
+def equal_steps(line: Float[np.ndarray, "p z"], n: int) -> tuple[Float[np.ndarray, "n z"], Float[np.ndarray, " n"]]:
+    """n points in equal steps of length along a broken line, both ends included, and the length up to each."""
+    reached = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    at = np.linspace(0, reached[-1], n)
+    return np.stack([np.interp(at, reached, column) for column in line.T], axis=1), at

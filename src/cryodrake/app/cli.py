@@ -25,11 +25,17 @@ DONE, OUR_FAULT, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command's config class and its program `main(config)` are, both as module:name."""
+    """Where a command's config class and its program `main(config)` are, both as module:name.
+
+    Attributes:
+        words: what it makes.
+        parser: for a command that carries another one's arguments: its own `parse(arguments) -> config`.
+    """
 
     config: str
     main: str
     words: str
+    parser: str | None = None
 
 
 COMMANDS = {
@@ -45,14 +51,46 @@ COMMANDS = {
     "volumes": Command(
         "cryodrake.app.volumes_config:VolumesConfig", "cryodrake.app.volumes:main", "maps at chosen states of a job with states"
     ),
+    "trajectory": Command(
+        "cryodrake.app.trajectory_config:TrajectoryConfig", "cryodrake.app.trajectory:main", "maps along a way through the states"
+    ),
+    "movie": Command("cryodrake.app.movie:MovieConfig", "cryodrake.app.movie:main", "a film of maps or of a run, without ChimeraX"),
+    "fsc": Command("cryodrake.app.fsc:FscConfig", "cryodrake.app.fsc:main", "how far two maps agree"),
+    "mask": Command("cryodrake.app.mask:MaskConfig", "cryodrake.app.mask:main", "a soft mask around a map, and its mass"),
+    "emdb": Command("cryodrake.app.emdb:EmdbConfig", "cryodrake.app.emdb:main", "the files that a deposition of a job needs"),
     "filter": Command("cryodrake.app.filter:FilterConfig", "cryodrake.app.filter:main", "a job's particles by a condition"),
     "info": Command("cryodrake.app.info:InfoConfig", "cryodrake.app.info:main", "what a file is, and everything wrong with it"),
     "downsample": Command("cryodrake.app.downsample:DownsampleConfig", "cryodrake.app.downsample:main", "images of a smaller box"),
+    "view": Command("cryodrake.app.view:ViewConfig", "cryodrake.app.view:main", "a web page on a job, local and private"),
+    "report": Command("cryodrake.app.report:ReportConfig", "cryodrake.app.report:main", "a job as one HTML file to mail"),
+    "relion-external": Command(
+        "cryodrake.app.relion_external:RelionExternalConfig",
+        "cryodrake.app.relion_external:main",
+        "a run as an External job of RELION's pipeline",
+        "cryodrake.app.relion_external:parse",
+    ),
+    "slurm": Command(
+        "cryodrake.app.slurm:SlurmConfig", "cryodrake.app.slurm:main", "a command as a SLURM job", "cryodrake.app.slurm:parse"
+    ),
+    "completion": Command(
+        "cryodrake.app.completion:CompletionConfig",
+        "cryodrake.app.completion:main",
+        "Tab in your shell completes commands and options",
+    ),
     "simulate": Command(
         "cryodrake.data.simulation_config:SimulateConfig", "cryodrake.app.simulate:main", "particle images with a known truth"
     ),
     "evaluate": Command("cryodrake.analysis.evaluate:EvaluateConfig", "cryodrake.app.evaluate:main", "a job against that truth"),
     "demo": Command("cryodrake.app.demo:DemoConfig", "cryodrake.app.demo:main", "simulate, reconstruct, evaluate"),
+}
+
+GROUPS = {  # for the help
+    "reconstruct": ("abinit", "train", "backproject"),
+    "look": ("view", "report", "analyze", "volumes", "trajectory", "movie"),
+    "choose, and go on elsewhere": ("filter", "export", "emdb"),
+    "files": ("info", "downsample", "mask", "fsc"),
+    "run it where you like": ("slurm", "relion-external", "completion"),
+    "try it out": ("demo", "simulate", "evaluate"),
 }
 
 
@@ -92,6 +130,9 @@ def main(arguments: Sequence[str]) -> int:
         return STOPPED
     except SystemExit as leave:  # tyro's: help was shown, or the command line is wrong
         return leave.code if isinstance(leave.code, int) else BAD_INPUT
+    except BrokenPipeError:  # who reads us, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except Exception as fault:
         if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             _say(f"error: {fault.filename or job}: the disk is full\n  do: free some space; --resume goes on with a job")
@@ -107,10 +148,12 @@ def parse(name: str, arguments: Sequence[str]) -> Any:
         InputError: the file cannot be used, or the arguments would change a job that is resumed.
         SystemExit: help was asked for, or the arguments are wrong; tyro has said which.
     """
-    import tyro
-
+    from cryodrake.app.command_line import parse_arguments
     from cryodrake.app.options import changed_options, read_options
 
+    own_parser = COMMANDS[name].parser
+    if own_parser is not None:
+        return _load(own_parser)(arguments)
     config_class = _load(COMMANDS[name].config)
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config", type=Path)
@@ -123,11 +166,9 @@ def parse(name: str, arguments: Sequence[str]) -> Any:
         raise InputError("--config does not go with --resume", where=file.config, expected="the job's own options")
     path = saved or file.config
     default = read_options(path, config_class, name) if path else None
-    description = f"{COMMANDS[name].words.capitalize()}. --config FILE takes the options from a job.toml."
-    config = tyro.cli(
-        config_class, args=rest, default=default, prog=f"cryodrake {name}", description=description,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
-    )  # fmt: skip
+    words = COMMANDS[name].words
+    description = f"{words[:1].upper()}{words[1:]}. --config FILE takes the options from a job.toml."
+    config = parse_arguments(config_class, rest, f"cryodrake {name}", description, default)
     if saved and default is not None and (changed := changed_options(default, config)):
         raise InputError(f"{', '.join(changed)} cannot change when a job is resumed", where=saved, do="leave it out, or start anew")
     return config
@@ -139,9 +180,10 @@ def _load(reference: str) -> Any:
 
 
 def _overview() -> str:
-    lines = ["cryodrake: from cryo-EM particle images to a map, from nothing", ""]
-    lines += [f"  cryodrake {name:<12} {command.words}" for name, command in COMMANDS.items()]
-    return "\n".join([*lines, "", "`cryodrake COMMAND --help` lists a command's options."])
+    lines = ["cryodrake: from cryo-EM particle images to a map, from nothing", "", "  cryodrake abinit particles.star -o job", ""]
+    for title, names in GROUPS.items():
+        lines += [title, *(f"  cryodrake {name:<16} {COMMANDS[name].words}" for name in names), ""]
+    return "\n".join([*lines, "`cryodrake COMMAND --help` lists a command's options."])
 
 
 def _say(text: str) -> None:

@@ -28,9 +28,7 @@ STEERING = {"device", "memory_gib", "max_minutes"}
 
 def write_options(config: Any, command: str) -> str:
     """The text of job.toml for a config dataclass."""
-    meaning: dict[str, str] = {}
-    for owner in type(config).__mro__[-2::-1]:  # the docs of inherited fields stand in the base's source
-        meaning |= {p.arg_name: p.description or "" for p in docstring_parser.parse_from_object(owner).params}
+    meaning = meanings(type(config))
     lines = [
         f"# cryodrake {__version__}; to run it again: cryodrake {command} --config job.toml -o ANOTHER_FOLDER",
         f'command = "{command}"',
@@ -42,8 +40,16 @@ def write_options(config: Any, command: str) -> str:
             continue
         value = getattr(config, field.name)
         line = f"# {field.name} =" if value is None else f"{field.name} = {_toml(value)}"
-        lines.append(f"{line}  # {' '.join(meaning.get(field.name, '').split())}".rstrip(" #"))
+        lines.append(f"{line}  # {meaning.get(field.name, '')}".rstrip(" #"))
     return "\n".join(lines) + "\n"
+
+
+def meanings(config_class: type) -> dict[str, str]:
+    """What stands under each field of a config dataclass, in one line."""
+    found: dict[str, str] = {}
+    for owner in config_class.__mro__[-2::-1]:  # the docs of inherited fields stand in the base's source
+        found |= {p.arg_name: " ".join((p.description or "").split()) for p in docstring_parser.parse_from_object(owner).params}
+    return found
 
 
 def read_options(path: Path, config_class: type[Config], command: str) -> Config:

@@ -18,6 +18,7 @@ Options = TypeVar("Options", bound=InputOptions)
 TO_OPEN = {
     "maps/consensus.mrc": "the map",
     "maps/half1_unfil.mrc": "its first half map, half2_unfil.mrc beside it",
+    "maps/view.cxc": "opens the maps in ChimeraX",
     "particles.star": "the particles with their poses",
     "figures/progress.png": "the map over the run",
     "figures/fsc.png": "the half maps' agreement",
@@ -68,7 +69,7 @@ def open_job(config: InputOptions, command: str) -> JobFolder:
 
 def draw(job: JobFolder, reporter: AbstractReporter) -> None:
     """The figures of a job. A fault here must not cost the user a finished run."""
-    from cryodrake.analysis.figures import write_figures  # matplotlib, a second to load
+    from cryodrake.analysis.figures import write_figures, write_views_of_maps  # matplotlib, a second to load
     from cryodrake.io.particles import read_particles
 
     star = job.path / "particles.star"
@@ -76,6 +77,7 @@ def draw(job: JobFolder, reporter: AbstractReporter) -> None:
         several = (job.path / "classes.npy").exists()  # poses in several frames
         rotations = read_particles(star, need_images=False).table.rotations if star.exists() and not several else None
         write_figures(job, rotations)
+        write_views_of_maps(job)
     except (InputError, OSError):
         raise
     except Exception as fault:

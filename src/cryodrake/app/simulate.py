@@ -14,8 +14,13 @@ def main(config: SimulateConfig) -> None:
 
 
 def run(config: SimulateConfig) -> None:
-    """Simulates with progress on the screen, and saves the options."""
+    """Simulates with progress on the screen, draws the true maps, and saves the options."""
+    from cryodrake.analysis.map_folder import write_series_views  # matplotlib, a second to load
+
     with open_screen() as screen:
         screen.phase("simulate", 1000, f"simulating {config.n:,} images")
         simulate(config, lambda share: screen.step(int(1000 * share)))
+        maps = sorted((config.out / "truth" / "volumes").glob("*.mrc"))
+        screen.phase("stills", 1, "drawing the true maps")
+        write_series_views(config.out / "truth" / "volumes", maps)
     write_text_atomic(config.out / "job.toml", write_options(config, "simulate"))

@@ -30,8 +30,8 @@ def chosen_states(config: VolumesConfig, latents: Float32[np.ndarray, "n z"]) ->
     return latents[parse_rows(config.particles, len(latents))]
 
 
-def parse_rows(text: str, n: int) -> Int64[np.ndarray, " m"]:
-    """Rows such as 0,10,20, of n particles.
+def parse_rows(text: str, n: int, option: str = "--particles") -> Int64[np.ndarray, " m"]:
+    """Rows such as 0,10,20, of n particles, as they are given to `option`.
 
     Raises:
         InputError: not whole numbers, or not rows of these particles.
@@ -39,9 +39,9 @@ def parse_rows(text: str, n: int) -> Int64[np.ndarray, " m"]:
     try:
         rows = np.array([int(part) for part in text.split(",")], dtype=np.int64)
     except ValueError:
-        raise InputError(f"particles are {text!r}", where="--particles", expected="rows such as 0,10,20") from None
+        raise InputError(f"particles are {text!r}", where=option, expected="rows such as 0,10,20") from None
     for row in rows[(rows < 0) | (rows >= n)]:
-        raise InputError(f"there is no particle {row}", where="--particles", expected=f"rows from 0 to {n - 1}")
+        raise InputError(f"there is no particle {row}", where=option, expected=f"rows from 0 to {n - 1}")
     return rows
 
 

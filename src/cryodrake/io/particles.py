@@ -201,7 +201,6 @@ def read_particles(
     """
     path = Path(path)
     raw = read_raw(path, datadir, with_ctf=ctf is None)
-    notes = list(raw.notes)
     rows = np.arange(raw.n) if ind is None else read_rows(ind, raw.n)
     stacks = open_stacks(raw, path, datadir) if need_images else ()
     box = raw.box
@@ -209,8 +208,7 @@ def read_particles(
         box = boxes(raw if pixel_size_A is None else replace(raw, box=None), stacks, path)
     box = take(box, rows)
     new_ctf = None if ctf is None else replacing_ctf(Path(ctf), rows, raw.n, box)
-    if new_ctf is not None:
-        notes = [note for note in notes if "C = 1" not in note]
+    notes = [note for note in raw.notes if new_ctf is None or "C = 1" not in note]
     sizes = {
         "--apix": None if pixel_size_A is None else np.full(len(rows), float(pixel_size_A)),
         f"{ctf}": new_ctf[1] if new_ctf else None,

@@ -51,16 +51,21 @@ def save_stage(
 
 def load_stages(folder: Path) -> list[Stage]:
     """All stages in the order of the run."""
-    stages = []
-    for path in sorted(folder.glob("[0-9]*.npz")):
-        with np.load(path) as data:
-            resolution_A = float(data["resolution_A"])
-            stages.append(
-                Stage(
-                    path.stem.split("_", 1)[1],
-                    data["volume"].astype(np.float32),
-                    float(data["pixel_size_A"]),
-                    None if np.isnan(resolution_A) else resolution_A,
-                )
-            )
-    return stages
+    return [load_stage(path) for path in stage_paths(folder)]
+
+
+def stage_paths(folder: Path) -> list[Path]:
+    """The stages' files in the order of the run."""
+    return sorted(folder.glob("[0-9]*.npz"))
+
+
+def load_stage(path: Path) -> Stage:
+    """One of them."""
+    with np.load(path) as data:
+        resolution_A = float(data["resolution_A"])
+        return Stage(
+            path.stem.split("_", 1)[1],
+            data["volume"].astype(np.float32),
+            float(data["pixel_size_A"]),
+            None if np.isnan(resolution_A) else resolution_A,
+        )

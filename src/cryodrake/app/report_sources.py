@@ -1,0 +1,127 @@
+"""All that a report is made of, read once and with care: a job folder may have come by mail."""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cryodrake.analysis.report_input import InputFacts, input_facts
+from cryodrake.analysis.report_quality import Curve
+from cryodrake.analysis.viewing import Coverage, coverage
+from cryodrake.errors import InputError
+from cryodrake.io.particles import read_particles
+from cryodrake.io.toml import load_toml
+from cryodrake.training.config import AbinitConfig, BackprojectConfig, TrainConfig
+
+CONFIGS = {"abinit": AbinitConfig, "train": TrainConfig, "backproject": BackprojectConfig}
+PICTURE_FOLDERS = ("figures", "analysis", "maps")
+
+
+@dataclass(frozen=True)
+class ReportSources:
+    """Attributes:
+    job: the folder.
+    command, options: of job.toml.
+    changed: names of the options that are not at their defaults.
+    status: status.json.
+    phases: (words, seconds) of each phase that events.jsonl knows.
+    particles: None where there is no particles.star yet.
+    views: how evenly the structure was seen; None where there are no poses yet.
+    curve: None where there is no maps/fsc.csv yet.
+    diagnosis: analysis/diagnostics.json, where the job was analysed.
+    pictures: PNG and GIF files of the job, none of which lies outside it.
+    """
+
+    job: Path
+    command: str
+    options: dict[str, Any]
+    changed: set[str]
+    status: dict[str, Any]
+    phases: list[tuple[str, float]]
+    particles: InputFacts | None
+    views: Coverage | None
+    curve: Curve | None
+    diagnosis: dict[str, Any] | None
+    pictures: list[Path]
+
+
+def read_sources(job: Path) -> ReportSources:
+    """Raises InputError where there is no job, or where a file of it is damaged."""
+    if not (job / "job.toml").exists():
+        raise InputError("no job is here", where=job, expected="a folder with job.toml, made by abinit, train or backproject")
+    _, toml = load_toml(job / "job.toml")
+    command, options = str(toml.get("command")), toml.get("options")
+    if command not in CONFIGS or not isinstance(options, dict):
+        raise InputError(f"is for `cryodrake {command}`", where=job / "job.toml", expected=f"one of {', '.join(CONFIGS)}")
+    defaults = {field.name: field.default for field in fields(CONFIGS[command])}
+    star = job / "particles.star"
+    particles = read_particles(star, need_images=False) if star.exists() else None
+    rotations = None if particles is None else particles.table.rotations
+    return ReportSources(
+        job=job,
+        command=command,
+        options=options,
+        changed={name for name, value in options.items() if value != defaults.get(name)},
+        status=_json(job / "status.json") or {},
+        phases=_phases(job / "events.jsonl"),
+        particles=None if particles is None else input_facts(particles),
+        views=None if rotations is None else coverage(rotations),
+        curve=_curve(job / "maps" / "fsc.csv"),
+        diagnosis=_json(job / "analysis" / "diagnostics.json"),
+        pictures=_pictures(job),
+    )
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read: {error}", where=path, expected="JSON") from None
+    if not isinstance(value, dict):
+        raise InputError("holds no table", where=path, expected="a JSON object")
+    return value
+
+
+def _phases(path: Path) -> list[tuple[str, float]]:
+    """Each phase lasts until the next event of another, so a run that was stopped counts no pause."""
+    found: list[tuple[str, float]] = []
+    began = last = 0.0
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            event = json.loads(line)
+            kind, time = event["event"], float(event["time"])
+        except (ValueError, KeyError, TypeError):
+            continue  # a line that was cut off
+        if kind == "phase":
+            began = time
+            found.append((str(event.get("words", event.get("name"))), 0.0))
+        elif found:
+            last = time
+            found[-1] = (found[-1][0], last - began)
+    return found
+
+
+def _curve(path: Path) -> Curve | None:
+    if not path.exists():
+        return None
+    expected = "columns frequency_inv_A, fsc and fsc_unmasked"
+    try:
+        table = pd.read_csv(path)
+        columns = [table[name].to_numpy(dtype=np.float64) for name in ("frequency_inv_A", "fsc", "fsc_unmasked")]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"cannot be read: {error}", where=path, expected=expected) from None
+    if not len(table) or not np.isfinite(columns).all() or (columns[0] <= 0).any():
+        raise InputError("holds values that are none", where=path, expected=expected)
+    return Curve(*columns)
+
+
+def _pictures(job: Path) -> list[Path]:
+    """In the order of `PICTURE_FOLDERS`. A link that leads out of the job would put another file into the mail: left out."""
+    inside = job.resolve()
+    found = [path for folder in PICTURE_FOLDERS for path in sorted((job / folder).rglob("*")) if path.suffix in (".png", ".gif")]
+    return [path for path in found if path.is_file() and path.resolve().is_relative_to(inside)]

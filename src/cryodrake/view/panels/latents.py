@@ -1,0 +1,108 @@
+"""Particles as points over any two columns, in the colour of any third; lasso, box, and thresholds choose among them."""
+
+from typing import Any
+
+import numpy as np
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html
+
+from cryodrake.view.choice import chosen_rows, column, within
+from cryodrake.view.job_reader import JobReader
+from cryodrake.view.parts import JOB, card, choice, graph, labelled, row
+from cryodrake.view.scatter_figure import numbers, scatter
+from cryodrake.view.shelf import Shelf
+from cryodrake.view.style import GRAPH
+
+CHOICE = "choice"  # id of the Store that says what is chosen: see view.choice
+CLICKED = "clicked"  # id of the Store with the rows clicked, the last one last
+SCATTER = "latents-scatter"
+HEIGHT_px, MOST_THRESHOLDS = 520, 8
+FIRST_AXES = (("umap_1", "umap_2"), ("pc_1", "pc_2"), ("latent_1", "latent_2"), ("latent_1", "row"), ("rot_deg", "tilt_deg"))
+
+
+def layout(reader: JobReader) -> list[Any]:
+    """The scatter with its axes, and the thresholds."""
+    columns = reader.columns()
+    names = [name for name, values in columns.items() if values.ndim == 1]
+    across, up = next((pair for pair in FIRST_AXES if set(pair) <= set(names)), (names[0], names[0]))
+    colour = next(
+        (name for name in ("cluster", "class_number", "confidence") if name in names and np.ptp(numbers(columns[name])) > 0), None
+    )
+    tools = GRAPH | {"modeBarButtonsToRemove": ["toImage", "autoScale2d"]}
+    return [
+        card(
+            "Particles",
+            row(
+                labelled("across", choice("latents-across", names, across)),
+                labelled("up", choice("latents-up", names, up)),
+                labelled("colour", choice("latents-colour", names, colour, clearable=True)),
+            ),
+            graph(SCATTER, HEIGHT_px, tools),
+            row(labelled("thresholds on", choice("latents-limited", names, [], multi=True, placeholder="columns to limit"))),
+            html.Div(id="latents-thresholds"),
+            html.P(id="latents-count", className="count"),
+            words="Draw around points to choose them (double-click: all); click a point for the map there; scroll to zoom.",
+        ),
+        dcc.Store(id="latents-region"), dcc.Store(id=CHOICE, data={}), dcc.Store(id=CLICKED, data=[]),
+    ]  # fmt: skip
+
+
+def register(app: Dash, shelf: Shelf) -> None:
+    """The outline and the clicks are taken from the graph in the browser: only they travel, not the points."""
+    app.clientside_callback(
+        ClientsideFunction("cryodrake", "outline"),
+        Output("latents-region", "data"), Input(SCATTER, "selectedData"),
+        State("latents-across", "value"), State("latents-up", "value"),
+    )  # fmt: skip
+    app.clientside_callback(
+        ClientsideFunction("cryodrake", "clicked"),
+        Output(CLICKED, "data"), Input(SCATTER, "clickData"), State(CLICKED, "data"), prevent_initial_call=True,
+    )  # fmt: skip
+    app.clientside_callback(
+        ClientsideFunction("cryodrake", "choice"),
+        Output(CHOICE, "data"), Input("latents-region", "data"), Input({"type": "threshold", "column": ALL}, "value"),
+        State({"type": "threshold", "column": ALL}, "id"),
+    )  # fmt: skip
+
+    @app.callback(
+        Output(SCATTER, "figure"), Input("latents-across", "value"), Input("latents-up", "value"),
+        Input("latents-colour", "value"), Input({"type": "threshold", "column": ALL}, "value"),
+        State({"type": "threshold", "column": ALL}, "id"), State(JOB, "data"),
+    )  # fmt: skip
+    def draw(across: str, up: str, colour: str | None, limits: list[Any], ids: list[Any], job: str) -> Any:
+        columns = shelf.open(job).columns()
+        thresholds = {id["column"]: limit for id, limit in zip(ids, limits, strict=True)}
+        for name in (across, up, *([colour] if colour else [])):
+            column(columns, name)
+        return scatter(columns, across, up, colour, within(columns, thresholds), HEIGHT_px)
+
+    @app.callback(
+        Output("latents-thresholds", "children"), Input("latents-limited", "value"),
+        State({"type": "threshold", "column": ALL}, "value"), State({"type": "threshold", "column": ALL}, "id"), State(JOB, "data"),
+        prevent_initial_call=True,
+    )  # fmt: skip
+    def limit(names: list[str] | None, limits: list[Any], ids: list[Any], job: str) -> list[Any]:
+        columns = shelf.open(job).columns()
+        known = {id["column"]: limit for id, limit in zip(ids, limits, strict=True)}
+        return [threshold(name, numbers(column(columns, name)), known.get(name)) for name in (names or [])[:MOST_THRESHOLDS]]
+
+    @app.callback(Output("latents-count", "children"), Input(CHOICE, "data"), State(JOB, "data"))
+    def count(chosen: dict[str, Any] | None, job: str) -> str:
+        columns = shelf.open(job).columns()
+        rows, n = chosen_rows(columns, chosen), len(columns["row"])
+        return f"{len(rows):,} of {n:,} particles are chosen ({len(rows) / max(n, 1):.1%})."
+
+
+def threshold(name: str, values: np.ndarray, known: list[float] | None) -> Any:
+    """A slider with two ends over the column's range."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    step = (high - low) / 500 or 1.0
+    if (finite == np.round(finite)).all() and high - low < 500:
+        step = 1.0
+    # The ends are outside the values by less than a step: no particle is lost to the rounding of a slider.
+    low, high = low - (step != 1.0) * step / 2, high + (step != 1.0) * step / 2
+    control = dcc.RangeSlider(
+        id={"type": "threshold", "column": name}, min=low, max=high, step=step, value=known or [low, high], marks=None,
+        updatemode="mouseup", tooltip={"placement": "bottom"},
+    )  # fmt: skip
+    return labelled(name, control)

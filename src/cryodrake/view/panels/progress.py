@@ -1,0 +1,62 @@
+"""How the run stands: phase, progress, time left, and its numbers over time."""
+
+from typing import Any
+
+from dash import Dash, Input, Output, State, html
+
+from cryodrake.analysis.run_curves import phases, run_curves, seconds_taken
+from cryodrake.view.curve_figures import run_figure
+from cryodrake.view.job_reader import JobReader
+from cryodrake.view.parts import JOB, card, graph
+from cryodrake.view.shelf import Shelf
+from cryodrake.view.style import NO_BAR
+
+TICK = "tick"  # id of the page's clock
+HEIGHT_px = 250
+
+
+def layout(reader: JobReader) -> list[Any]:
+    """An empty box that `register`'s callback fills at once."""
+    return [card("How it stands", html.Div(id="progress-words"), graph("progress-curves", HEIGHT_px, NO_BAR), wide=True)]
+
+
+def register(app: Dash, shelf: Shelf) -> None:
+    """Reads the job's records at every tick."""
+
+    @app.callback(
+        Output("progress-words", "children"), Output("progress-curves", "figure"),
+        Input(TICK, "n_intervals"), State(JOB, "data"),
+    )  # fmt: skip
+    def update(_: Any, job: str) -> tuple[Any, Any]:
+        reader = shelf.open(job)
+        return words(reader), run_figure({job: run_curves(reader.events())}, HEIGHT_px)
+
+
+def words(reader: JobReader) -> list[Any]:
+    """The phase with its bar, numbers, verdict and warnings."""
+    status, events = reader.status(), reader.events()
+    begun = phases(events)
+    parts: list[Any] = []
+    if status["state"] == "running" and begun:
+        share = float(status["progress"] or 0)
+        left = "" if status["eta_s"] is None else f", {duration(status['eta_s'])} left of this phase"
+        parts.append(html.P([html.B(begun[-1][2].capitalize()), f" ({begun[-1][1]}): {share:.0%}{left}"]))
+        parts.append(html.Div(html.Div(style={"width": f"{100 * share:.1f}%"}), className="bar"))
+    if status["verdict"]:
+        parts.append(html.P(html.B(status["verdict"][:1].upper() + status["verdict"][1:]), className="verdict"))
+    numbers = [
+        ("resolution", status["resolution_A"], "{:.1f} Å"), ("sure of their pose", status["confident_share"], "{:.0%}"),
+        ("last pose change", status["mean_pose_change_deg"], "{:.1f}°"), ("time", seconds_taken(events) or None, None),
+        ("phases", len(begun) or None, "{}"),
+    ]  # fmt: skip
+    told = [(name, duration(value) if text is None else text.format(value)) for name, value, text in numbers if value is not None]
+    parts.append(html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in told], className="numbers"))
+    parts += [html.P(f"Warning: {text}", className="warning") for text in status["warnings"]]
+    return parts
+
+
+def duration(seconds: float) -> str:
+    """Such as 45 s, 12 min or 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,65 @@
+"""Particles as points: one WebGL trace, in which point i is always row i, so that a click says which particle it is."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Bool, Float
+
+from cryodrake.view.style import SERIES, dressed
+
+MOST_CLASSES = 20
+SIZES_px = ((3_000, 6.0), (20_000, 4.0), (100_000, 3.0))
+
+
+def scatter(
+    columns: dict[str, np.ndarray], x: str, y: str, colour: str | None, is_shown: Bool[np.ndarray, " n"], height: int
+) -> go.Figure:
+    """Rows that are not shown are left out as NaN: they keep their number and cannot be clicked."""
+    across, up = (np.where(is_shown, numbers(columns[name]), np.nan).astype(np.float32) for name in (x, y))
+    size = next((size for most, size in SIZES_px if len(across) <= most), 2.0)
+    marker = {"size": size, "opacity": 0.75 if len(across) <= 20_000 else 0.55, "color": SERIES[0], "line": {"width": 0}}
+    if colour is not None:
+        marker |= colours(columns[colour], colour)
+    hover = f"row %{{pointNumber}}<br>{x} %{{x:.4g}}<br>{y} %{{y:.4g}}<extra></extra>"
+    figure = go.Figure(
+        go.Scattergl(
+            x=across, y=up, mode="markers", marker=marker, hovertemplate=hover,
+            unselected={"marker": {"opacity": 0.12}}, selected={"marker": {"opacity": 0.9}},
+        )
+    )  # fmt: skip
+    layout = {"dragmode": "lasso", "uirevision": f"{x} {y}", "selectionrevision": f"{x} {y}", "clickmode": "event"}
+    newline = {"line": {"color": "#1d2733", "width": 1.5}}
+    return dressed(figure, height, xaxis_title_text=x, yaxis_title_text=y, newselection=newline, **layout)
+
+
+def numbers(values: np.ndarray) -> Float[np.ndarray, " n"]:
+    """A column as numbers: text by the order of its words."""
+    if values.dtype.kind in "OUS":
+        return np.unique(values.astype(str), return_inverse=True)[1].astype(np.float64)
+    return values.astype(np.float64)
+
+
+def colours(values: np.ndarray, name: str) -> dict[str, Any]:
+    """plotly's marker settings: a colour a class where there are few different values, else a scale between percentiles."""
+    kinds = np.unique(values.astype(str) if values.dtype.kind in "OUS" else values)
+    if len(kinds) <= MOST_CLASSES and (values.dtype.kind in "OUSiub" or (kinds == np.round(kinds)).all()):
+        codes = np.searchsorted(kinds, values.astype(str) if values.dtype.kind in "OUS" else values)
+        return _classes(codes, [_word(kind) for kind in kinds.tolist()], name)
+    finite = numbers(values)
+    low, high = np.nanpercentile(finite[np.isfinite(finite)], (1, 99)) if np.isfinite(finite).any() else (0.0, 1.0)
+    bar = {"title": {"text": name, "side": "right", "font": {"size": 13}}, "thickness": 12, "outlinewidth": 0}
+    return {"color": finite.astype(np.float32), "colorscale": "Viridis", "cmin": low, "cmax": high, "colorbar": bar}
+
+
+def _classes(codes: np.ndarray, words: list[str], name: str) -> dict[str, Any]:
+    palette = [SERIES[i % len(SERIES)] for i in range(len(words))]
+    edges = np.linspace(0, 1, len(words) + 1)
+    scale = [[float(edge), colour] for i, colour in enumerate(palette) for edge in edges[i : i + 2]]
+    bar = {"title": {"text": name, "side": "right", "font": {"size": 13}}, "thickness": 12, "outlinewidth": 0}
+    bar |= {"tickvals": list(range(len(words))), "ticktext": words}
+    return {"color": codes.astype(np.float32), "colorscale": scale, "cmin": -0.5, "cmax": len(words) - 0.5, "colorbar": bar}
+
+
+def _word(kind: object) -> str:
+    return f"{kind:g}" if isinstance(kind, float) else str(kind)

@@ -1,0 +1,59 @@
+"""The web server: on 127.0.0.1 only, behind a token, and with everything it serves on this machine."""
+
+import logging
+import secrets
+import traceback
+from pathlib import Path
+
+from dash import Dash, set_props
+from flask import Flask
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from cryodrake.errors import InputError
+from cryodrake.view import page
+from cryodrake.view.guard import guard
+from cryodrake.view.shelf import Shelf
+
+ADDRESS = "127.0.0.1"
+TRIES = 20
+
+
+def make_app(shelf: Shelf, token: str) -> Dash:
+    """The page on these jobs, for whoever has the token."""
+    server = Flask(__name__, static_folder=None)
+    guard(server, token)  # before dash adds its own
+    app = Dash(
+        "cryodrake", server=server, assets_folder=str(Path(__file__).parent / "assets"), serve_locally=True, title="cryodrake",
+        update_title=None, suppress_callback_exceptions=True, on_error=_tell, add_log_handler=False,
+    )  # fmt: skip
+    app.layout = lambda: page.layout(shelf)
+    page.register(app, shelf)
+    return app
+
+
+def new_token() -> str:
+    """32 random bytes, as text for a link."""
+    return secrets.token_urlsafe(32)
+
+
+def bind(app: Dash, port: int) -> BaseWSGIServer:
+    """A server on this port, or on one of the next where it is taken.
+
+    Raises:
+        InputError: none of them is free.
+    """
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line for each request
+    for number in range(port, min(port + TRIES, 65_536)):
+        try:
+            return make_server(ADDRESS, number, app.server, threaded=True)
+        except (OSError, SystemExit):  # werkzeug leaves where a port is taken
+            continue
+    raise InputError(f"no free port from {port} on", where="--port", do="give another --port")
+
+
+def _tell(error: Exception) -> None:
+    """The user's input being wrong is said on the page; a fault of ours as well, with its trace on the terminal."""
+    if not isinstance(error, InputError):
+        traceback.print_exception(error)
+    words = str(error) if isinstance(error, InputError) else f"A fault of ours: {type(error).__name__}: {error}"
+    set_props("page-notice", {"children": words})

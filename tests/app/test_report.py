@@ -1,0 +1,169 @@
+"""The report is one file that needs nothing else, and nothing that a job folder holds can make it more than that."""
+
+import base64
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from cryodrake.app.cli import main
+from cryodrake.app.options import write_options
+from cryodrake.io.html import table
+from cryodrake.io.relion_write import write_new_star
+from cryodrake.io.table import CTFColumns, ParticleTable
+from cryodrake.training.config import AbinitConfig
+
+N = 40
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+EVIL = '<script>alert(1)</script>"><img src=http://evil.example/x onerror=alert(2)>'
+
+
+class Reader(HTMLParser):
+    """Every tag with its attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data + " "
+
+
+@pytest.fixture
+def job(tmp_path):
+    folder = tmp_path / "job"
+    for name in ("maps", "figures", "analysis"):
+        (folder / name).mkdir(parents=True)
+    config = AbinitConfig(particles=tmp_path / "a.star", out=folder, zdim=4, seed=7)
+    (folder / "job.toml").write_text(write_options(config, "abinit"))
+    status = {"state": "finished", "converged": True, "verdict": "converged: fine", "warnings": [], "version": "0.1.0"}
+    (folder / "status.json").write_text(json.dumps(status))
+    events = [("phase", 10.0, "reading"), ("step", 14.0, ""), ("phase", 15.0, "searching"), ("step", 75.0, "")]
+    lines = [json.dumps({"event": kind, "time": time, "words": words}) for kind, time, words in events]
+    (folder / "events.jsonl").write_text("\n".join(lines) + '\n{"event": "st')
+    rows = [f"{s / 200:.6f},{max(0.0, 1 - s / 8):.6f},{max(0.0, 1 - s / 8):.6f}" for s in range(1, 13)]
+    (folder / "maps" / "fsc.csv").write_text("frequency_inv_A,fsc,fsc_unmasked\n" + "\n".join(rows) + "\n")
+    (folder / "figures" / "fsc.png").write_bytes(PNG)
+    flat = [np.full(N, value) for value in (300.0, 2.7, 0.1)]
+    defocus_A = np.linspace(10000, 20000, N)
+    ctf = CTFColumns(*flat, defocus_A, defocus_A, np.zeros(N), np.zeros(N), np.zeros(N))
+    rotations = Rotation.random(N, rng=np.random.default_rng(0)).as_matrix()
+    half = np.arange(N) % 2 + 1
+    table_ = ParticleTable(np.full(N, 3.5), np.arange(N) // 30, np.full(N, 64), ctf, rotations, np.zeros((N, 2)), half, np.ones(N))
+    write_new_star(folder / "particles.star", table_, ("a.mrcs",), np.zeros(N, int), np.arange(N))
+    return folder
+
+
+def report(job, *options):
+    assert main(["report", str(job), *options]) == 0
+    return (job / "report.html").read_text(encoding="utf-8")
+
+
+def test_it_says_what_the_job_says(job):
+    text = Reader(report(job)).text
+    text = " ".join(text.split())
+    for part in ("Converged: fine", "particles 40", "1.50 µm", "20 and 20", "3.5", "reading 4", "searching 60"):
+        assert part in text
+    assert "not finished" not in text
+    assert "29.2 Å" in text  # 1 - s/8 falls to 0.143 at shell 6.856 of a 200 Å box
+    assert "10.1073/pnas.2419140122" in text
+
+
+def test_groups_and_changed_options_are_told_apart(job):
+    page = report(job)
+    assert "<tr><td>30</td><td>64</td>" in page
+    assert "<tr><td>10</td><td>64</td>" in page
+    assert "<tr><td>seed</td><td>7</td><td>changed</td></tr>" in page
+    assert "<tr><td>preset</td><td>default</td><td>default</td></tr>" in page
+
+
+def test_nothing_is_loaded_from_anywhere(job):
+    page = Reader(report(job))
+    allowed = {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "h1",
+        "h2",
+        "p",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "figure",
+    }
+    assert {tag for tag, _ in page.tags} <= allowed | {"img", "figcaption", "a"}
+    assert all(a["src"].startswith("data:image/") for tag, a in page.tags if tag == "img")
+    assert all(a["href"].startswith("https://doi.org/10.") for tag, a in page.tags if tag == "a")
+    policies = [a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+    pictures = [a["src"] for tag, a in page.tags if tag == "img"]
+    assert base64.b64decode(pictures[0].split(",")[1]) == PNG
+
+
+def test_hostile_text_stays_text(job):
+    clean = {tag for tag, _ in Reader(report(job)).tags}
+    (job / "job.toml").write_text(f'command = "abinit"\n[options]\nparticles = \'{EVIL}\'\nzdim = 4\n"{EVIL[:8]}" = 1\n')
+    status = {"state": "finished", "verdict": EVIL, "warnings": [EVIL], "version": EVIL}
+    (job / "status.json").write_text(json.dumps(status))
+    (job / "events.jsonl").write_text(json.dumps({"event": "phase", "time": 1, "words": EVIL}) + "\n")
+    leak = {"verdict": EVIL, "words": EVIL}
+    (job / "analysis" / "diagnostics.json").write_text(json.dumps({"leaks": [leak], "notes": [EVIL]}))
+    (job / "figures" / "a<script>.png").write_bytes(PNG)
+    page = Reader(report(job))
+    assert {tag for tag, _ in page.tags} == clean
+    assert all(not name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert "alert(1)" in page.text
+    assert "<script>" in page.text
+    assert "<script" not in table(["<script>"], [["<script>", "https://doi.org/<script>"]]).replace("&lt;script", "")
+
+
+def test_only_pictures_of_the_job_go_in(job, tmp_path):
+    (tmp_path / "secret.png").write_bytes(PNG + b"secret")
+    (job / "figures" / "link.png").symlink_to(tmp_path / "secret.png")
+    (job / "figures" / "text.png").write_text("no picture")
+    pictures = [a for tag, a in Reader(report(job)).tags if tag == "img"]
+    assert [a["alt"] for a in pictures] == ["The half maps' agreement"]
+
+
+def test_a_job_that_has_only_begun_is_reported(job):
+    for name in ("particles.star", "events.jsonl", "status.json", "maps/fsc.csv"):
+        (job / name).unlink()
+    assert "not finished" in report(job)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("job.toml", None, "no job is here"),
+        ("job.toml", 'command = "simulate"\n[options]\n', "one of abinit"),
+        ("status.json", "{", "status.json"),
+        ("status.json", "[1]", "holds no table"),
+        ("maps/fsc.csv", "a,b\n1,2\n", "frequency_inv_A"),
+        ("maps/fsc.csv", "frequency_inv_A,fsc,fsc_unmasked\n0,nan,1\n", "values that are none"),
+    ],
+)
+def test_damage_is_the_users_to_know(job, capsys, name, content, says):
+    (job / name).unlink()
+    if content is not None:
+        (job / name).write_text(content)
+    assert main(["report", str(job)]) == 2
+    assert says in capsys.readouterr().err
+    assert not (job / "report.html").exists()
+
+
+def test_it_goes_where_it_is_told(job, tmp_path, capsys):
+    assert main(["report", str(job), "-o", str(tmp_path / "r.html")]) == 0
+    assert str(tmp_path / "r.html") in capsys.readouterr().out
+    assert main(["report", str(job), "-o", str(tmp_path / "r.pdf")]) == 2

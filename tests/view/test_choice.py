@@ -1,0 +1,77 @@
+"""Chosen rows against the plain test of each point."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("dash")
+
+from cryodrake.errors import InputError
+from cryodrake.view.choice import chosen_rows
+from cryodrake.view.scatter_figure import colours, scatter
+
+N = 500
+
+
+@pytest.fixture
+def columns():
+    rng = np.random.default_rng(0)
+    text = np.array([f"mic_{i % 3}" for i in range(N)], dtype=object)
+    return {"row": np.arange(N), "a": rng.normal(size=N), "b": rng.normal(size=N), "c": rng.uniform(size=N), "name": text}
+
+
+def region(x, y, across="a", up="b"):
+    return {"across": across, "up": up, "x": list(x), "y": list(y)}
+
+
+def test_nothing_chosen_is_everything(columns):
+    assert chosen_rows(columns, {}).tolist() == list(range(N))
+    assert chosen_rows(columns, None).tolist() == list(range(N))
+
+
+def test_a_box_holds_what_is_between_its_corners(columns):
+    found = chosen_rows(columns, {"region": region((-0.5, 1, 1, -0.5), (0, 0, 2, 2))})
+    a, b = columns["a"], columns["b"]
+    assert found.tolist() == np.flatnonzero((a > -0.5) & (a < 1) & (b > 0) & (b < 2)).tolist()
+
+
+def test_a_lasso_may_be_bent_and_thresholds_narrow_it(columns):
+    triangle = region((-1, 2, -1), (-1, -1, 2))
+    found = chosen_rows(columns, {"region": triangle, "thresholds": {"c": [0.25, 0.75]}})
+    a, b, c = columns["a"], columns["b"], columns["c"]
+    assert found.tolist() == np.flatnonzero((a > -1) & (b > -1) & (a + b < 1) & (c >= 0.25) & (c <= 0.75)).tolist()
+
+
+def test_text_has_thresholds_by_the_order_of_its_words(columns):
+    assert chosen_rows(columns, {"thresholds": {"name": [1, 1]}}).tolist() == list(range(1, N, 3))
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"thresholds": {"absent": [0, 1]}},
+        {"region": {"across": "a"}},
+        {"region": region((0, 1), (0, 1))},
+        {"region": region((0, 1, 2), (0, 1))},
+        {"region": region((0, 1, 1), (0, 1, 0), up="absent")},
+        {"region": region("abc", "abc")},
+        {"region": 3},
+    ],
+)
+def test_what_a_browser_should_not_send_is_refused(columns, choice):
+    with pytest.raises(InputError):
+        chosen_rows(columns, choice)
+
+
+def test_a_point_is_its_row_also_where_others_are_hidden(columns):
+    trace = scatter(columns, "a", "b", "name", columns["c"] > 0.5, 400).data[0]
+    shown = ~np.isnan(np.asarray(trace.x))
+    assert shown.tolist() == (columns["c"] > 0.5).tolist()
+    assert np.asarray(trace.x)[shown] == pytest.approx(columns["a"][shown], rel=1e-6)
+
+
+def test_classes_have_a_colour_each_and_numbers_a_scale():
+    few = colours(np.array(["b", "a", "b"], dtype=object), "name")
+    assert few["color"].tolist() == [1, 0, 1]
+    assert few["colorbar"]["ticktext"] == ["a", "b"]
+    many = colours(np.linspace(0, 100, 1001), "defocus_A")
+    assert (many["cmin"], many["cmax"]) == (pytest.approx(1), pytest.approx(99))
