@@ -1,5 +1,6 @@
 """Particles as points: one WebGL trace, in which point i is always row i, so that a click says which particle it is."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,15 @@ SIZES_px = ((3_000, 6.0), (20_000, 4.0), (100_000, 3.0))
 
 
 def scatter(
-    columns: dict[str, np.ndarray], x: str, y: str, colour: str | None, is_shown: Bool[np.ndarray, " n"], height: int
+    columns: dict[str, np.ndarray],
+    x: str,
+    y: str,
+    colour: str | None,
+    is_shown: Bool[np.ndarray, " n"],
+    height: int,
+    is_chosen: Bool[np.ndarray, " n"] | None = None,
 ) -> go.Figure:
-    """Rows that are not shown are left out as NaN: they keep their number and cannot be clicked."""
+    """Rows that are not shown are NaN: they keep their number and cannot be clicked. Others than the chosen are faint."""
     across, up = (np.where(is_shown, numbers(columns[name]), np.nan).astype(np.float32) for name in (x, y))
     size = next((size for most, size in SIZES_px if len(across) <= most), 2.0)
     marker = {"size": size, "opacity": 0.75 if len(across) <= 20_000 else 0.55, "color": SERIES[0], "line": {"width": 0}}
@@ -28,7 +35,15 @@ def scatter(
             unselected={"marker": {"opacity": 0.12}}, selected={"marker": {"opacity": 0.9}},
         )
     )  # fmt: skip
-    layout = {"dragmode": "lasso", "uirevision": f"{x} {y}", "selectionrevision": f"{x} {y}", "clickmode": "event"}
+    if is_chosen is not None:
+        figure.data[0].selectedpoints = np.flatnonzero(is_chosen).tolist()
+    # What is chosen is said by whoever draws, and not by what plotly remembers.
+    layout = {
+        "dragmode": "lasso",
+        "uirevision": f"{x} {y}",
+        "selectionrevision": f"{x} {y} {colour} {time.time()}",
+        "clickmode": "event",
+    }
     newline = {"line": {"color": "#1d2733", "width": 1.5}}
     return dressed(figure, height, xaxis_title_text=x, yaxis_title_text=y, newselection=newline, **layout)
 

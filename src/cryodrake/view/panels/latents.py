@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html
 
-from cryodrake.view.choice import chosen_rows, column, within
+from cryodrake.view.choice import chosen_rows, column, outlined, within
 from cryodrake.view.job_reader import JobReader
 from cryodrake.view.parts import JOB, card, choice, graph, labelled, row
 from cryodrake.view.scatter_figure import numbers, scatter
@@ -39,7 +39,7 @@ def layout(reader: JobReader) -> list[Any]:
             graph(SCATTER, HEIGHT_px, tools),
             row(labelled("thresholds on", choice("latents-limited", names, [], multi=True, placeholder="columns to limit"))),
             html.Div(id="latents-thresholds"),
-            html.P(id="latents-count", className="count"),
+            row(html.P(id="latents-count", className="count"), html.Button("Choose all", id="latents-all", className="plain")),
             words="Draw around points to choose them (double-click: all); click a point for the map there; scroll to zoom.",
         ),
         dcc.Store(id="latents-region"), dcc.Store(id=CHOICE, data={}), dcc.Store(id=CLICKED, data=[]),
@@ -50,7 +50,7 @@ def register(app: Dash, shelf: Shelf) -> None:
     """The outline and the clicks are taken from the graph in the browser: only they travel, not the points."""
     app.clientside_callback(
         ClientsideFunction("cryodrake", "outline"),
-        Output("latents-region", "data"), Input(SCATTER, "selectedData"),
+        Output("latents-region", "data"), Input(SCATTER, "selectedData"), Input("latents-all", "n_clicks"),
         State("latents-across", "value"), State("latents-up", "value"),
     )  # fmt: skip
     app.clientside_callback(
@@ -66,14 +66,16 @@ def register(app: Dash, shelf: Shelf) -> None:
     @app.callback(
         Output(SCATTER, "figure"), Input("latents-across", "value"), Input("latents-up", "value"),
         Input("latents-colour", "value"), Input({"type": "threshold", "column": ALL}, "value"),
-        State({"type": "threshold", "column": ALL}, "id"), State(JOB, "data"),
+        State({"type": "threshold", "column": ALL}, "id"), State("latents-region", "data"), State(JOB, "data"),
+        Input("latents-all", "n_clicks"),
     )  # fmt: skip
-    def draw(across: str, up: str, colour: str | None, limits: list[Any], ids: list[Any], job: str) -> Any:
+    def draw(across: str, up: str, colour: str | None, limits: list[Any], ids: list[Any], region: Any, job: str, _: Any) -> Any:
         columns = shelf.open(job).columns()
         thresholds = {id["column"]: limit for id, limit in zip(ids, limits, strict=True)}
         for name in (across, up, *([colour] if colour else [])):
             column(columns, name)
-        return scatter(columns, across, up, colour, within(columns, thresholds), HEIGHT_px)
+        is_chosen = None if region is None or ctx.triggered_id == "latents-all" else outlined(columns, region)
+        return scatter(columns, across, up, colour, within(columns, thresholds), HEIGHT_px, is_chosen)
 
     @app.callback(
         Output("latents-thresholds", "children"), Input("latents-limited", "value"),
