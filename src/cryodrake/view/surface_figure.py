@@ -37,6 +37,7 @@ def surfaces(
     figure = go.Figure()
     widest_A = max((len(one.view.volume) * one.view.pixel_size_A for one in shown), default=1.0) / 2 * REACH
     layout: dict = {"showlegend": False, "uirevision": revision, "margin": {"l": 0, "r": 0, "t": HEAD_px, "b": 0}}
+    layout["modebar"] = {"orientation": "v"}  # beside the maps, not over their names
     hidden = {"visible": False, "range": [-widest_A, widest_A]}
     away = max(1.0, (height - HEAD_px) * len(shown) / width)
     for i, one in enumerate(shown):

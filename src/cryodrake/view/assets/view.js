@@ -32,11 +32,24 @@ window.dash_clientside.cryodrake = {
         return no_update;
     },
 
+    // Of more points than are drawn, others are drawn when the user looks closer.
+    window: function (change, is_many, across, up, known) {
+        const no_update = window.dash_clientside.no_update;
+        if (!is_many || !change) {
+            return no_update;
+        }
+        const edges = ["xaxis.range[0]", "xaxis.range[1]", "yaxis.range[0]", "yaxis.range[1]"].map((key) => change[key]);
+        if (edges.every((edge) => typeof edge === "number")) {
+            return { across: across, up: up, edges: edges };
+        }
+        return known && change["xaxis.autorange"] ? null : no_update;
+    },
+
     clicked: function (click, known) {
         if (!click || !click.points.length) {
             return window.dash_clientside.no_update;
         }
-        const row = click.points[0].pointIndex ?? click.points[0].pointNumber;
+        const row = click.points[0].customdata;
         return (known || []).filter((other) => other !== row).concat([row]).slice(-12);
     },
 

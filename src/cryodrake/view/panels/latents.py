@@ -11,6 +11,7 @@ from cryodrake.view.parts import JOB, card, choice, graph, labelled, row
 from cryodrake.view.scatter_figure import numbers, scatter
 from cryodrake.view.shelf import Shelf
 from cryodrake.view.style import GRAPH
+from cryodrake.view.thinning import MOST
 
 CHOICE = "choice"  # id of the Store that says what is chosen: see view.choice
 CLICKED = "clicked"  # id of the Store with the rows clicked, the last one last
@@ -43,6 +44,7 @@ def layout(reader: JobReader) -> list[Any]:
             words="Draw around points to choose them (double-click: all); click a point for the map there; scroll to zoom.",
         ),
         dcc.Store(id="latents-region"), dcc.Store(id=CHOICE, data={}), dcc.Store(id=CLICKED, data=[]),
+        dcc.Store(id="latents-window"), dcc.Store(id="latents-many", data=len(columns["row"]) > MOST),
     ]  # fmt: skip
 
 
@@ -63,19 +65,31 @@ def register(app: Dash, shelf: Shelf) -> None:
         State({"type": "threshold", "column": ALL}, "id"),
     )  # fmt: skip
 
+    app.clientside_callback(
+        ClientsideFunction("cryodrake", "window"),
+        Output("latents-window", "data"), Input(SCATTER, "relayoutData"), State("latents-many", "data"),
+        State("latents-across", "value"), State("latents-up", "value"), State("latents-window", "data"),
+        prevent_initial_call=True,
+    )  # fmt: skip
+
     @app.callback(
         Output(SCATTER, "figure"), Input("latents-across", "value"), Input("latents-up", "value"),
-        Input("latents-colour", "value"), Input({"type": "threshold", "column": ALL}, "value"),
-        State({"type": "threshold", "column": ALL}, "id"), State("latents-region", "data"), State(JOB, "data"),
-        Input("latents-all", "n_clicks"),
+        Input("latents-colour", "value"), Input({"type": "threshold", "column": ALL}, "value"), Input("latents-all", "n_clicks"),
+        Input("latents-window", "data"), State({"type": "threshold", "column": ALL}, "id"), State("latents-region", "data"),
+        State(JOB, "data"),
     )  # fmt: skip
-    def draw(across: str, up: str, colour: str | None, limits: list[Any], ids: list[Any], region: Any, job: str, _: Any) -> Any:
+    def draw(
+        across: str, up: str, colour: str | None, limits: list[Any], _: Any, window: Any, ids: list[Any], region: Any, job: str
+    ) -> Any:
         columns = shelf.open(job).columns()
         thresholds = {id["column"]: limit for id, limit in zip(ids, limits, strict=True)}
         for name in (across, up, *([colour] if colour else [])):
             column(columns, name)
         is_chosen = None if region is None or ctx.triggered_id == "latents-all" else outlined(columns, region)
-        return scatter(columns, across, up, colour, within(columns, thresholds), HEIGHT_px, is_chosen)
+        is_of_axes = window is not None and (window["across"], window["up"]) == (across, up)
+        left, right, low, high = map(float, window["edges"] if is_of_axes else (0, 0, 0, 0))
+        seen = (left, right, low, high) if is_of_axes else None
+        return scatter(columns, across, up, colour, within(columns, thresholds), HEIGHT_px, is_chosen, seen)
 
     @app.callback(
         Output("latents-thresholds", "children"), Input("latents-limited", "value"),
@@ -98,13 +112,12 @@ def threshold(name: str, values: np.ndarray, known: list[float] | None) -> Any:
     """A slider with two ends over the column's range."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    step = (high - low) / 500 or 1.0
-    if (finite == np.round(finite)).all() and high - low < 500:
-        step = 1.0
-    # The ends are outside the values by less than a step: no particle is lost to the rounding of a slider.
-    low, high = low - (step != 1.0) * step / 2, high + (step != 1.0) * step / 2
+    is_whole = bool((finite == np.round(finite)).all()) and high - low < 500
+    step = 1.0 if is_whole else 10.0 ** np.floor(np.log10(max(high - low, 1e-12) / 300))
+    # Ends are steps outside of the values: no particle is lost to the rounding of a slider.
+    low, high = (round(float(end * step), 12) for end in (np.floor(low / step), np.ceil(high / step)))
     control = dcc.RangeSlider(
-        id={"type": "threshold", "column": name}, min=low, max=high, step=step, value=known or [low, high], marks=None,
+        id={"type": "threshold", "column": name}, min=low, max=high, step=float(step), value=known or [low, high], marks=None,
         updatemode="mouseup", tooltip={"placement": "bottom"},
     )  # fmt: skip
     return labelled(name, control)
