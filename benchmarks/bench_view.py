@@ -27,11 +27,11 @@ from cryodrake.fields.grid import GridField
 from cryodrake.fields.mixer import AffineMixer
 from cryodrake.fields.store import save_field
 from cryodrake.io.job import JobFolder
-from cryodrake.io.mrc import write_map
+from cryodrake.io.mrc import StackWriter, write_map
 from cryodrake.io.relion_write import write_new_star
 from cryodrake.io.table import ParticleTable
 
-ZDIM, FIELD_A = 4, 320.0
+ZDIM, FIELD_A, FRAMES = 4, 320.0, 100  # particles share images of a small stack
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 GRAPH = "document.querySelector('#latents-scatter .js-plotly-plot')"
 PLACE = f"""([x, y]) => {{
@@ -57,7 +57,9 @@ def make_job(folder: Path, n: int, box: int) -> Path:
         pixel_size_A=np.full(n, pixel_size_A), optics_group=np.zeros(n, dtype=np.int64), box=np.full(n, box),
         rotations=Rotation.random(n, rng=rng).as_matrix(), shifts_A=rng.normal(size=(n, 2)), confidence=rng.uniform(size=n),
     )  # fmt: skip
-    write_new_star(job / "particles.star", ctf_free, ("particles.mrcs",), np.zeros(n, dtype=np.int64), np.arange(n))
+    write_new_star(job / "particles.star", ctf_free, ("particles.mrcs",), np.zeros(n, dtype=np.int64), np.arange(n) % FRAMES)
+    with StackWriter(job / "particles.mrcs", FRAMES, box, pixel_size_A) as stack:
+        stack.write(rng.normal(size=(FRAMES, box, box)))
     np.save(job / "latents.npy", rng.normal(size=(n, ZDIM)).astype(np.float32))
     atoms = torch.from_numpy(procedural_complex(seed=0))
     mean = gaussian_density(atoms, torch.full((len(atoms),), 100.0), box, pixel_size_A, 2 * pixel_size_A)
@@ -99,9 +101,11 @@ def _click(page: Any, i: int) -> float:
     """Seconds from the click to the map of that particle on the screen."""
     page.evaluate("() => { window.before = document.querySelector('#points-view .annotation-text')?.textContent; }")
     x, y = page.evaluate(PLACE, [0.3 * (i % 5) - 0.6, 0.25 * (i // 5) - 0.5])
-    page.mouse.move(x - 4, y)
+    page.mouse.move(x - 40, y)
+    page.wait_for_timeout(200)
     page.mouse.move(x, y)
-    page.wait_for_timeout(700)  # a hand rests before it clicks; hovering finds the point
+    page.wait_for_selector("#latents-scatter .hoverlayer .hovertext")  # the point is found
+    page.wait_for_timeout(300)  # a hand rests before it clicks
     began = time.perf_counter()
     page.mouse.click(x, y)
     page.wait_for_function(HAS_MAP, timeout=60_000)

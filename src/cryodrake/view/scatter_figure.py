@@ -11,7 +11,7 @@ from cryodrake.view.style import INK, SERIES, dressed
 from cryodrake.view.thinning import Window, thinned
 
 MOST_CLASSES = 20
-SIZES_px = ((3_000, 6.0), (12_000, 4.0), (40_000, 3.0))
+SIZES_px = ((3_000, 6.0), (20_000, 4.0))
 
 
 def scatter(
@@ -34,7 +34,7 @@ def scatter(
     hover = f"row %{{customdata}}<br>{x} %{{x:.4g}}<br>{y} %{{y:.4g}}<extra></extra>"
     figure = go.Figure(
         go.Scattergl(
-            x=across[rows].astype(np.float32), y=up[rows].astype(np.float32), customdata=rows.astype(np.int32), mode="markers",
+            x=across[rows].astype(np.float32), y=up[rows].astype(np.float32), customdata=rows.tolist(), mode="markers",
             marker=marker, hovertemplate=hover, unselected={"marker": {"opacity": 0.12}}, selected={"marker": {"opacity": 0.9}},
         )
     )  # fmt: skip

@@ -7,8 +7,8 @@ same. Outliers have cells of their own, so none is lost. A closer look gets poin
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-MOST = 40_000  # as many are drawn as they are
-CELLS = (180, 140)  # across and up, of a scatter of some 550 × 430 pixels
+MOST = 20_000  # as many are drawn as they are
+CELLS = (140, 110)  # across and up, of a scatter of some 550 × 430 pixels
 MARGIN = 0.5  # of the view, on each side: what a drag uncovers
 
 Window = tuple[float, float, float, float]  # left, right, low, high
