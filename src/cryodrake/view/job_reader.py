@@ -185,7 +185,7 @@ class JobReader:
         rotations = self.rotations()
         if rotations is None or not len(rotations):
             return None
-        files = [self.path / "particles.star", self.path / "checkpoints"]
+        files = [self.path / "particles.star", *sorted((self.path / "checkpoints").glob("[0-9]*_*"))[-1:]]
         return self._large.get("coverage", files, lambda: coverage(np.asarray(rotations, np.float64)))
 
     def fsc_tables(self) -> dict[str, pd.DataFrame]:

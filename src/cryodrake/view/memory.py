@@ -19,7 +19,7 @@ class Memory:
 
     def get(self, name: Hashable, files: Iterable[Path], make: Callable[[], Result]) -> Result:
         """What `make` gives, anew when one of the files came, went or changed."""
-        stamp = tuple(map(_stamp, files))
+        stamp = tuple((path, _stamp(path)) for path in files)
         with self._lock:
             making = self._making.setdefault(name, threading.RLock())
         with making:
