@@ -62,16 +62,19 @@ def test_what_a_browser_should_not_send_is_refused(columns, choice):
         chosen_rows(columns, choice)
 
 
-def test_a_point_is_its_row_also_where_others_are_hidden(columns):
-    trace = scatter(columns, "a", "b", "name", columns["c"] > 0.5, 400).data[0]
-    shown = ~np.isnan(np.asarray(trace.x))
-    assert shown.tolist() == (columns["c"] > 0.5).tolist()
-    assert np.asarray(trace.x)[shown] == pytest.approx(columns["a"][shown], rel=1e-6)
+def test_a_point_knows_its_row_also_where_others_are_hidden(columns):
+    is_shown, is_chosen = columns["c"] > 0.5, columns["a"] > 0
+    trace = scatter(columns, "a", "b", "name", is_shown, 400, is_chosen).data[0]
+    rows = np.asarray(trace.customdata)
+    assert rows.tolist() == np.flatnonzero(is_shown).tolist()
+    assert np.asarray(trace.x) == pytest.approx(columns["a"][rows], rel=1e-6)
+    assert np.asarray(trace.marker.color).tolist() == (rows % 3).tolist()
+    assert rows[list(trace.selectedpoints)].tolist() == np.flatnonzero(is_shown & is_chosen).tolist()
 
 
 def test_classes_have_a_colour_each_and_numbers_a_scale():
-    few = colours(np.array(["b", "a", "b"], dtype=object), "name")
+    few = colours(np.array(["b", "a", "b"], dtype=object), "name", np.arange(3))
     assert few["color"].tolist() == [1, 0, 1]
     assert few["colorbar"]["ticktext"] == ["a", "b"]
-    many = colours(np.linspace(0, 100, 1001), "defocus_A")
+    many = colours(np.linspace(0, 100, 1001), "defocus_A", np.arange(1001))
     assert (many["cmin"], many["cmax"]) == (pytest.approx(1), pytest.approx(99))

@@ -20,6 +20,7 @@ from cryodrake.errors import InputError
 from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import ParticleFile
+from cryodrake.physics.rotations import euler_deg_to_matrix
 from cryodrake.training.stages import Stage, load_stage, stage_paths
 from cryodrake.view.job_files import find_maps, tail
 from cryodrake.view.memory import Memory
@@ -113,9 +114,9 @@ class JobReader:
 
     def _columns(self) -> dict[str, np.ndarray]:
         columns = job_columns(self.path)
-        rotations, found = self.rotations(), self.coverage()
-        if rotations is not None and found is not None and len(rotations) == len(columns["row"]):
-            columns["view_density"] = view_density(rotations, found)
+        rotations = _rotations_of_columns(columns)
+        if rotations is not None and len(rotations):
+            columns["view_density"] = view_density(rotations, coverage(rotations))
         return columns
 
     def latents(self) -> Float[np.ndarray, "n z"] | None:
@@ -174,7 +175,7 @@ class JobReader:
 
         def read() -> Float[np.ndarray, "n 3 3"] | None:
             if star.exists():
-                return read_job_particles(self.path).table.rotations
+                return _rotations_of_columns(self.columns())
             return _rotations_of_checkpoint(saved[-1]) if saved else None
 
         return self._large.get("rotations", files, read)
@@ -184,7 +185,7 @@ class JobReader:
         rotations = self.rotations()
         if rotations is None or not len(rotations):
             return None
-        files = [self.path / "particles.star", self.path / "checkpoints"]
+        files = [self.path / "particles.star", *sorted((self.path / "checkpoints").glob("[0-9]*_*"))[-1:]]
         return self._large.get("coverage", files, lambda: coverage(np.asarray(rotations, np.float64)))
 
     def fsc_tables(self) -> dict[str, pd.DataFrame]:
@@ -203,6 +204,14 @@ class JobReader:
 def _name_of_curve(path: Path) -> str:
     """consensus, state_00 …"""
     return "consensus" if path.stem == "fsc" else path.stem.removesuffix("_fsc")
+
+
+def _rotations_of_columns(columns: dict[str, np.ndarray]) -> Float[np.ndarray, "n 3 3"] | None:
+    """A large particle file takes seconds to read: once is enough."""
+    if "rot_deg" not in columns:
+        return None
+    euler_deg = np.stack([columns[name] for name in ("rot_deg", "tilt_deg", "psi_deg")], axis=1)
+    return euler_deg_to_matrix(torch.from_numpy(euler_deg)).numpy()
 
 
 def _rotations_of_checkpoint(folder: Path) -> Float[np.ndarray, "n 3 3"] | None:

@@ -24,7 +24,7 @@ def dressed(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
     }
     figure.update_layout(
         template="none", font=FONT, height=height, autosize=True, paper_bgcolor="white", plot_bgcolor="white",
-        margin={"l": 58, "r": 16, "t": 34, "b": 46}, hoverlabel={"font": FONT},
+        margin={"l": 58, "r": 16, "t": 34, "b": 46}, hoverlabel={"font": FONT, "bgcolor": "white", "bordercolor": LINE},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "font": {"size": 12}},
     )  # fmt: skip
     figure.update_xaxes(**axis)

@@ -3,14 +3,15 @@
 from typing import Any
 
 import numpy as np
-from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html
 
-from cryodrake.view.choice import chosen_rows, column, within
+from cryodrake.view.choice import chosen_rows, column, outlined, within
 from cryodrake.view.job_reader import JobReader
 from cryodrake.view.parts import JOB, card, choice, graph, labelled, row
 from cryodrake.view.scatter_figure import numbers, scatter
 from cryodrake.view.shelf import Shelf
 from cryodrake.view.style import GRAPH
+from cryodrake.view.thinning import MOST
 
 CHOICE = "choice"  # id of the Store that says what is chosen: see view.choice
 CLICKED = "clicked"  # id of the Store with the rows clicked, the last one last
@@ -39,10 +40,11 @@ def layout(reader: JobReader) -> list[Any]:
             graph(SCATTER, HEIGHT_px, tools),
             row(labelled("thresholds on", choice("latents-limited", names, [], multi=True, placeholder="columns to limit"))),
             html.Div(id="latents-thresholds"),
-            html.P(id="latents-count", className="count"),
+            row(html.P(id="latents-count", className="count"), html.Button("Choose all", id="latents-all", className="plain")),
             words="Draw around points to choose them (double-click: all); click a point for the map there; scroll to zoom.",
         ),
         dcc.Store(id="latents-region"), dcc.Store(id=CHOICE, data={}), dcc.Store(id=CLICKED, data=[]),
+        dcc.Store(id="latents-window"), dcc.Store(id="latents-many", data=len(columns["row"]) > MOST),
     ]  # fmt: skip
 
 
@@ -50,7 +52,7 @@ def register(app: Dash, shelf: Shelf) -> None:
     """The outline and the clicks are taken from the graph in the browser: only they travel, not the points."""
     app.clientside_callback(
         ClientsideFunction("cryodrake", "outline"),
-        Output("latents-region", "data"), Input(SCATTER, "selectedData"),
+        Output("latents-region", "data"), Input(SCATTER, "selectedData"), Input("latents-all", "n_clicks"),
         State("latents-across", "value"), State("latents-up", "value"),
     )  # fmt: skip
     app.clientside_callback(
@@ -63,17 +65,31 @@ def register(app: Dash, shelf: Shelf) -> None:
         State({"type": "threshold", "column": ALL}, "id"),
     )  # fmt: skip
 
+    app.clientside_callback(
+        ClientsideFunction("cryodrake", "window"),
+        Output("latents-window", "data"), Input(SCATTER, "relayoutData"), State("latents-many", "data"),
+        State("latents-across", "value"), State("latents-up", "value"), State("latents-window", "data"),
+        prevent_initial_call=True,
+    )  # fmt: skip
+
     @app.callback(
         Output(SCATTER, "figure"), Input("latents-across", "value"), Input("latents-up", "value"),
-        Input("latents-colour", "value"), Input({"type": "threshold", "column": ALL}, "value"),
-        State({"type": "threshold", "column": ALL}, "id"), State(JOB, "data"),
+        Input("latents-colour", "value"), Input({"type": "threshold", "column": ALL}, "value"), Input("latents-all", "n_clicks"),
+        Input("latents-window", "data"), State({"type": "threshold", "column": ALL}, "id"), State("latents-region", "data"),
+        State(JOB, "data"),
     )  # fmt: skip
-    def draw(across: str, up: str, colour: str | None, limits: list[Any], ids: list[Any], job: str) -> Any:
+    def draw(
+        across: str, up: str, colour: str | None, limits: list[Any], _: Any, window: Any, ids: list[Any], region: Any, job: str
+    ) -> Any:
         columns = shelf.open(job).columns()
         thresholds = {id["column"]: limit for id, limit in zip(ids, limits, strict=True)}
         for name in (across, up, *([colour] if colour else [])):
             column(columns, name)
-        return scatter(columns, across, up, colour, within(columns, thresholds), HEIGHT_px)
+        is_chosen = None if region is None or ctx.triggered_id == "latents-all" else outlined(columns, region)
+        is_of_axes = window is not None and (window["across"], window["up"]) == (across, up)
+        left, right, low, high = map(float, window["edges"] if is_of_axes else (0, 0, 0, 0))
+        seen = (left, right, low, high) if is_of_axes else None
+        return scatter(columns, across, up, colour, within(columns, thresholds), HEIGHT_px, is_chosen, seen)
 
     @app.callback(
         Output("latents-thresholds", "children"), Input("latents-limited", "value"),
@@ -96,13 +112,12 @@ def threshold(name: str, values: np.ndarray, known: list[float] | None) -> Any:
     """A slider with two ends over the column's range."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    step = (high - low) / 500 or 1.0
-    if (finite == np.round(finite)).all() and high - low < 500:
-        step = 1.0
-    # The ends are outside the values by less than a step: no particle is lost to the rounding of a slider.
-    low, high = low - (step != 1.0) * step / 2, high + (step != 1.0) * step / 2
+    is_whole = bool((finite == np.round(finite)).all()) and high - low < 500
+    step = 1.0 if is_whole else 10.0 ** np.floor(np.log10(max(high - low, 1e-12) / 300))
+    # Ends are steps outside of the values: no particle is lost to the rounding of a slider.
+    low, high = (round(float(end * step), 12) for end in (np.floor(low / step), np.ceil(high / step)))
     control = dcc.RangeSlider(
-        id={"type": "threshold", "column": name}, min=low, max=high, step=step, value=known or [low, high], marks=None,
+        id={"type": "threshold", "column": name}, min=low, max=high, step=float(step), value=known or [low, high], marks=None,
         updatemode="mouseup", tooltip={"placement": "bottom"},
     )  # fmt: skip
     return labelled(name, control)

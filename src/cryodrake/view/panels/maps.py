@@ -9,7 +9,7 @@ from cryodrake.view.job_reader import JobReader
 from cryodrake.view.parts import card, choice, graph, labelled, level_range, level_slider, row
 from cryodrake.view.shelf import Shelf
 from cryodrake.view.style import GRAPH, empty
-from cryodrake.view.surface_figure import MOST, Shown, surfaces
+from cryodrake.view.surface_figure import MOST, PAGE_px, Shown, surfaces
 
 HEIGHT_px = 500
 BETWEEN = " › "  # of a job's name and its map's; in neither
@@ -62,7 +62,7 @@ def register(app: Dash, shelf: Shelf) -> None:
         if not names:
             return empty("choose a map", HEIGHT_px)
         chosen = [_shown(shelf, name, float(sigmas)) for name in names[:MOST]]
-        return surfaces(chosen, HEIGHT_px, hide_dust=bool(dust), revision=str(len(chosen)))
+        return surfaces(chosen, HEIGHT_px, hide_dust=bool(dust), revision=str(len(chosen)), width=PAGE_px)
 
     app.clientside_callback(
         ClientsideFunction("cryodrake", "link_cameras"),

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from dash import Dash, Input, Output, State, dcc, html
+from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from jaxtyping import Float
 
 from cryodrake.analysis.embedding import principal_components
@@ -74,6 +74,8 @@ def register(app: Dash, shelf: Shelf) -> None:
         Input(CLICKED, "data"), State(JOB, "data"),
     )  # fmt: skip
     def show(place: int, way: str, sigmas: float, clicked: list[int] | None, job: str) -> Any:
+        if ctx.triggered_id == CLICKED and way != "clicks":
+            return no_update
         reader = shelf.open(job)
         states = path(reader, way, clicked or [])
         if states is None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dash import Dash, Input, Output, State, html
+from dash import Dash, Input, Output, State, html, no_update
 
 from cryodrake.analysis.run_curves import phases, run_curves, seconds_taken
 from cryodrake.view.curve_figures import run_figure
@@ -16,19 +16,22 @@ HEIGHT_px = 250
 
 
 def layout(reader: JobReader) -> list[Any]:
-    """An empty box that `register`'s callback fills at once."""
-    return [card("How it stands", html.Div(id="progress-words"), graph("progress-curves", HEIGHT_px, NO_BAR), wide=True)]
+    """As it stands now."""
+    figure = graph("progress-curves", HEIGHT_px, NO_BAR, run_figure({reader.name: run_curves(reader.events())}, HEIGHT_px))
+    return [card("How it stands", html.Div(words(reader), id="progress-words"), figure, wide=True)]
 
 
 def register(app: Dash, shelf: Shelf) -> None:
-    """Reads the job's records at every tick."""
+    """While the job runs, reads its records at every tick."""
 
     @app.callback(
-        Output("progress-words", "children"), Output("progress-curves", "figure"),
-        Input(TICK, "n_intervals"), State(JOB, "data"),
+        Output("progress-words", "children"), Output("progress-curves", "figure"), Input(TICK, "n_intervals"), State(JOB, "data"),
+        prevent_initial_call=True,
     )  # fmt: skip
     def update(_: Any, job: str) -> tuple[Any, Any]:
         reader = shelf.open(job)
+        if reader.status()["state"] != "running":
+            return no_update, no_update
         return words(reader), run_figure({job: run_curves(reader.events())}, HEIGHT_px)
 
 

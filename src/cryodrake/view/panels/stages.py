@@ -19,14 +19,15 @@ HEIGHT_px = 400
 
 def layout(reader: JobReader) -> list[Any]:
     """At the newest stage."""
-    last = max(len(reader.stages()) - 1, 0)
+    n = len(reader.stages())
+    last = max(n - 1, 0)
     words = "Drag to the left for earlier stages. All are drawn to enclose the same volume as the newest."
     return [
         card(
             "The map appearing",
             graph("stages-map", HEIGHT_px, GRAPH, draw(reader, last)),
             slider("stages-place", 0, max(last, 1), last, 1),
-            dcc.Store(id="stages-known", data=last),
+            dcc.Store(id="stages-known", data=n),
             words=words,
         )
     ]
@@ -41,13 +42,16 @@ def register(app: Dash, shelf: Shelf) -> None:
         prevent_initial_call=True,
     )  # fmt: skip
     def grow(_: Any, job: str, place: int, known: int) -> tuple[Any, Any, Any]:
-        last = max(len(shelf.open(job).stages()) - 1, 0)
-        if last == known:
+        n = len(shelf.open(job).stages())
+        if n == known:
             return no_update, no_update, no_update
-        return max(last, 1), last if place >= known else no_update, last
+        return max(n - 1, 1), n - 1 if place >= known - 1 else no_update, n
 
-    @app.callback(Output("stages-map", "figure"), Input("stages-place", "value"), State(JOB, "data"), prevent_initial_call=True)
-    def show(place: int, job: str) -> Any:
+    @app.callback(
+        Output("stages-map", "figure"), Input("stages-place", "value"), Input("stages-known", "data"), State(JOB, "data"),
+        prevent_initial_call=True,
+    )  # fmt: skip
+    def show(place: int, _: int, job: str) -> Any:
         return draw(shelf.open(job), int(place))
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dash import Dash, Input, Output, State, html
+from dash import Dash, Input, Output, State, html, no_update
 
 from cryodrake.view.curve_figures import views_figure
 from cryodrake.view.job_reader import JobReader
@@ -34,8 +34,10 @@ def register(app: Dash, shelf: Shelf) -> None:
         Output("views-map", "figure"), Output("views-words", "children"), Output("views-words", "className"),
         Input(TICK, "n_intervals"), State(JOB, "data"), prevent_initial_call=True,
     )  # fmt: skip
-    def update(_: Any, job: str) -> tuple[Any, str, str]:
+    def update(_: Any, job: str) -> tuple[Any, Any, Any]:
         reader = shelf.open(job)
+        if reader.is_finished():
+            return no_update, no_update, no_update
         return *draw(reader), _class(reader)
 
 
