@@ -2,6 +2,7 @@
 
 import csv
 import functools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.io.particles import read_particles
-from cryodrake.training import abinit, bootstrap, refinement, starts
+from cryodrake.training import abinit, bootstrap, mixture, refinement, starts
 from cryodrake.training.bootstrap import Bootstrap, Stage
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.images import WeightedImages
@@ -25,6 +26,9 @@ SCHEDULE = (Stage(10, 24.0, 7.0, 7.0, rate=0.4, momentum=0.0), Stage(90, 24.0, 7
 def shorten(patch: pytest.MonkeyPatch, schedule: tuple[Stage, ...] = SCHEDULE, batch: int = 150, most_starts: int = 5) -> None:
     """Bootstraps that are enough for clear images of 32 px."""
     patch.setattr(starts, "Bootstrap", functools.partial(Bootstrap, schedule=schedule))
+    patch.setattr(mixture, "SCHEDULE", schedule)
+    patch.setattr(mixture, "BALANCED", tuple(replace(stage, is_balanced=True) for stage in schedule))
+    patch.setattr(mixture, "SHARED", replace(mixture.SHARED, first_radius=8.0, last_radius=8.0))
     patch.setattr(starts, "MOST_STARTS", most_starts)
     patch.setattr(bootstrap, "BATCH", batch)
 

@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 
 from cryodrake.analysis.evaluate_maps import evaluate_map
-from cryodrake.analysis.evaluate_poses import evaluate_poses
+from cryodrake.analysis.evaluate_poses import MatchedParticles, evaluate_poses
 from cryodrake.analysis.evaluate_result import EvaluationResult
 from cryodrake.analysis.evaluate_states import evaluate_states
 from cryodrake.errors import InputError
@@ -49,10 +49,12 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     has_poses = config.poses is not None or poses_path.exists()
     if not (has_map or has_poses):
         raise InputError("has neither a map nor poses", where=config.job, expected="maps/consensus.mrc, particles.star")
-    on_map, map_ = evaluate_map(map_path, truth) if has_map else ({}, None)
+    matched = MatchedParticles.read(poses_path, truth) if has_poses else None
+    rows = None if matched is None else matched.truth_rows
+    on_map, map_ = evaluate_map(map_path, truth, rows) if has_map else ({}, None)
     rotation = None if map_ is None else map_.alignment.rotation
-    on_poses, poses = evaluate_poses(poses_path, truth, config.symmetry, rotation) if has_poses else ({}, None)
-    rows, error_deg = (None, None) if poses is None else (poses.truth_rows, poses.error_deg.numpy().astype(np.float64))
+    on_poses, errors = ({}, None) if matched is None else evaluate_poses(matched, config.symmetry, rotation)
+    error_deg = None if errors is None else errors.numpy().astype(np.float64)
     states = evaluate_states(config.job, truth, map_, rows, error_deg)
     # The map's hand and rotation stand where there is a map.
     return EvaluationResult(**{"n": 0, "states": states} | on_poses | on_map)

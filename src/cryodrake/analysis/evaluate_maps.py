@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from cryodrake.data.density import resample
@@ -35,8 +35,8 @@ class AlignedMap:
         return move(resample(density, pixel_size_A, self.density.shape[-1], self.pixel_size_A), self.alignment)
 
 
-def true_map(folder: Path) -> tuple[Float[Tensor, "d d d"], float]:
-    """The truth's density and pixel size; where it has several states, their mean by number of particles.
+def true_map(folder: Path, rows: Int[np.ndarray, " n"] | None = None) -> tuple[Float[Tensor, "d d d"], float]:
+    """The truth's density and pixel size; where it has several states, their mean by number of particles: of these `rows`, or all.
 
     Raises:
         InputError: no volumes are there.
@@ -46,7 +46,8 @@ def true_map(folder: Path) -> tuple[Float[Tensor, "d d d"], float]:
         raise InputError("has no true maps", where=folder / "volumes", expected="state_000.mrc, as simulate writes it")
     count = np.ones(len(paths))
     if len(paths) > 1:
-        count = np.bincount(np.load(folder / "state.npy", allow_pickle=False), minlength=len(paths)).astype(float)
+        state = np.load(folder / "state.npy", allow_pickle=False)
+        count = np.bincount(state if rows is None else state[rows], minlength=len(paths)).astype(float)
     total, pixel_size_A = torch.zeros(()), 0.0
     for path, weight in zip(paths, count / count.sum(), strict=True):
         volume, pixel_size_A = read_map(path)
@@ -54,8 +55,8 @@ def true_map(folder: Path) -> tuple[Float[Tensor, "d d d"], float]:
     return total, pixel_size_A
 
 
-def evaluate_map(path: Path, truth: Path) -> tuple[dict[str, Any], AlignedMap]:
-    """Entries of `EvaluationResult` on the map, and the map with its alignment.
+def evaluate_map(path: Path, truth: Path, rows: Int[np.ndarray, " n"] | None) -> tuple[dict[str, Any], AlignedMap]:
+    """Entries of `EvaluationResult` on the map, and the map with its alignment; `rows` as in `true_map`.
 
     Raises:
         InputError: the map is empty, or the truth has none.
@@ -64,7 +65,7 @@ def evaluate_map(path: Path, truth: Path) -> tuple[dict[str, Any], AlignedMap]:
     map_ = torch.from_numpy(volume)
     if not torch.isfinite(map_).all() or float(map_.std()) == 0:
         raise InputError("the map is empty or holds values that are not finite", where=path)
-    density, truth_pixel_A = true_map(truth)
+    density, truth_pixel_A = true_map(truth, rows)
     density = resample(density, truth_pixel_A, map_.shape[-1], pixel_size_A)
     alignment = align(map_, density)
     moved, seen = move(density, alignment), within_ball(map_)

@@ -17,38 +17,44 @@ from cryodrake.physics.symmetry import operators
 
 
 @dataclass(frozen=True, eq=False)
-class MatchedPoses:
-    """Attributes:
-    truth_rows: the truth's row of each of the job's particles.
-    error_deg: angle to the true pose.
-    """
+class MatchedParticles:
+    """The job's particles, the same of the truth in their order, and the truth's row of each."""
 
+    ours: ParticleFile
+    true: ParticleFile
     truth_rows: Int[np.ndarray, " n"]
-    error_deg: Float[Tensor, " n"]
+
+    @classmethod
+    def read(cls, path: Path, truth_folder: Path) -> "MatchedParticles":
+        """From .star, .cs, or cryoDRGN's pose.pkl in the order of the truth.
+
+        Raises:
+            InputError: a file that cannot be read, an image that the truth does not have.
+        """
+        truth = read_particles(truth_folder / "particles.star", need_images=False)
+        if path.suffix == ".pkl":
+            particles = read_particles(truth.path, poses=path, need_images=False)
+        else:
+            particles = read_particles(path, need_images=False)
+        rows = match_rows(particles, truth)
+        return cls(particles, truth.select(rows), rows)
 
 
 def evaluate_poses(
-    path: Path, truth_folder: Path, symmetry: str, guess: Float[Tensor, "3 3"] | None
-) -> tuple[dict[str, Any], MatchedPoses]:
-    """Entries of `EvaluationResult` on poses, and which particle is which.
+    matched: MatchedParticles, symmetry: str, guess: Float[Tensor, "3 3"] | None
+) -> tuple[dict[str, Any], Float[Tensor, " n"]]:
+    """Entries of `EvaluationResult` on poses, and each pose's angle to the true one.
 
     Args:
-        path: .star, .cs, or cryoDRGN's pose.pkl in the order of the truth.
         guess: a global rotation that is tried too: that of the map.
 
     Raises:
-        InputError: no poses, an image that the truth does not have, an unknown symmetry.
+        InputError: no poses, an unknown symmetry.
     """
-    truth = read_particles(truth_folder / "particles.star", need_images=False)
-    if path.suffix == ".pkl":
-        particles = read_particles(truth.path, poses=path, need_images=False)
-    else:
-        particles = read_particles(path, need_images=False)
-    rows = match_rows(particles, truth)
-    truth = truth.select(rows)
+    particles, truth = matched.ours, matched.true
     ours, true = particles.table, truth.table
     if ours.rotations is None or true.rotations is None:
-        raise InputError("has no poses", where=path if ours.rotations is None else truth.path)
+        raise InputError("has no poses", where=particles.path if ours.rotations is None else truth.path)
     try:
         group = operators(symmetry)
     except ValueError as error:
@@ -68,7 +74,7 @@ def evaluate_poses(
         "global_rotation": tuple(map(tuple, fit.rotation.tolist())),
         **_shift_errors(fit, rotations, particles, truth),
     }
-    return found, MatchedPoses(rows, fit.error_deg)
+    return found, fit.error_deg
 
 
 def _shift_errors(fit: PoseFit, rotations: Tensor, particles: ParticleFile, truth: ParticleFile) -> dict:

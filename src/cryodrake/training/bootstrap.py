@@ -11,10 +11,12 @@ the information that the poses hide (docs/log.md). Shifts become certain long be
 an image keeps only its likeliest few. The only shrinkage is a small ridge: a Wiener term estimated from the map itself has
 a fixed point at zero.
 
-With the maps of several classes to begin with, the posterior runs over (class, rotation, shift) with a flat prior, and each map
-follows its own share of it (`training.mixture`).
+With several classes the posterior runs over (class, rotation, shift), and each class's map follows its own share of it
+(`training.mixture`). The prior is flat but in balanced stages, where it is moved until each class takes the same share: else
+the class that is the first to look like something takes all images.
 """
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -43,6 +45,7 @@ from cryodrake.physics.slices import BallGrid, backproject, raster, symmetrise
 
 DENOMINATOR_RATE = 0.1  # of its running average
 SHIFT_MEMORY = 0.8
+LEAST_SHARE = 0.01  # of a class that took nothing, for its logarithm
 BLOCK_BYTES = 1 << 25
 
 
@@ -59,8 +62,10 @@ class Stage:
     momentum: float
     patience: int = 0
     """Ends early when two windows of this many steps in a row bring no more likelihood; 0: never."""
-    whole: bool = False
+    is_whole: bool = False
     """Whether a step takes all images, not a batch; its denominator is then its own. With rate 1 and no momentum: plain EM."""
+    is_balanced: bool = False
+    """Whether classes are made to take the same share."""
 
     def radius(self, step: int) -> float:
         ramp = min(1.0, step / (0.54 * self.steps))
@@ -81,7 +86,7 @@ class Bootstrap:
     """One start: `step()` until `done`; `volumes` (c d d d) are the classes' maps in a box reduced to the largest radius.
 
     class_probability (n c) is each image's posterior when it was last visited, zeros before; best_rotation and best_shift its
-    likeliest nodes of the grids, in the likeliest class, when it was last visited in a `whole` step.
+    likeliest nodes of the grids, in the likeliest class, when it was last visited in a whole step.
     """
 
     def __init__(
@@ -92,12 +97,13 @@ class Bootstrap:
         mask_radius: float,
         seed: int,
         schedule: tuple[Stage, ...] = SCHEDULE,
+        classes: int = 1,
         volumes: Float[Tensor, "c d d d"] | None = None,
     ):
         """
         Args:
             mask_radius: of the particle, as a fraction of the box.
-            volumes: maps to begin with, in the reduced box; None: one, of random poses.
+            volumes: the classes' maps to begin with, in the reduced box; None: of random poses.
         """
         disc = images.disc
         device = disc.kxy.device
@@ -110,17 +116,18 @@ class Bootstrap:
         self.kxy = disc.kxy[: disc.count(radius)]
         self.phases = shift_phases(self.shifts_px, self.kxy, disc.box)
         self.shift_probability = torch.zeros(n, len(shifts_px), device=device)
-        self.class_probability = torch.zeros(n, 1 if volumes is None else len(volumes), device=device)
+        self.class_probability = torch.zeros(n, classes, device=device)
+        self.class_log_prior = torch.zeros(classes, device=device)
         self.best_rotation, self.best_shift = torch.zeros(2, n, dtype=torch.int64, device=device)
         self.queue = torch.empty(0, dtype=torch.int64)
         self.stage, self.stage_step = 0, 0
         self.gains: list[float] = []
         self._operator: tuple[tuple[float, int], SliceOperator] | None = None
         if volumes is None:
-            sums = self._random_sums(min(schedule[0].first_radius, radius))[None]
+            sums = torch.stack([self._random_sums(min(schedule[0].first_radius, radius)) for _ in range(classes)]) / classes
             self.denominator, self.volumes = sums[..., 2], self._step_of(sums)
         else:
-            self.denominator, self.volumes = torch.zeros(len(volumes), self.grid.n_voxels, device=device), volumes
+            self.denominator, self.volumes = torch.zeros(classes, self.grid.n_voxels, device=device), volumes
         self.velocity = torch.zeros_like(self.volumes)
 
     @property
@@ -140,9 +147,9 @@ class Bootstrap:
     def step(self) -> float:
         """One batch; returns its mean log marginal likelihood per image."""
         stage = self.schedule[self.stage]
-        batch = torch.arange(len(self.class_probability), device=self.kxy.device) if stage.whole else self._next_batch()
+        batch = torch.arange(len(self.class_probability), device=self.kxy.device) if stage.is_whole else self._next_batch()
         sums, log_marginal = self._gradient(batch, stage.spacing_deg, self.radius)
-        rate = 1.0 if stage.whole else DENOMINATOR_RATE
+        rate = 1.0 if stage.is_whole else DENOMINATOR_RATE
         self.denominator = (1 - rate) * self.denominator + rate * sums[..., 2]
         ascent = self._step_of(torch.cat([sums[..., :2], self.denominator[..., None]], dim=-1))
         self.velocity = stage.momentum * self.velocity + stage.rate * ascent
@@ -200,7 +207,8 @@ class Bootstrap:
         dtype = product_dtype(rows.device)
         views = self._views(spacing_deg, k)
         slices = torch.cat([views.slices(raster(volume, self.grid)) for volume in self.volumes])
-        columns = SliceColumns.build(slices, dtype)
+        log_prior = self.class_log_prior.repeat_interleave(views.n_rotations) - math.log(len(slices))
+        columns = SliceColumns.build(slices, dtype, log_prior)
         numerator, denominator = torch.zeros_like(slices), slices.new_zeros(slices.shape[:2])
         total = 0.0
         visited = self.shift_probability[rows].sum(1) > 0
@@ -216,13 +224,20 @@ class Bootstrap:
                 denominator += block_denominator
                 total += float(posterior.log_marginal.sum())
                 self._remember(block, which, posterior, first)
-                if self.schedule[self.stage].whole:
+                if self.schedule[self.stage].is_whole:
                     shift, best = posterior.best()
                     self.best_rotation[block] = best % views.n_rotations
                     self.best_shift[block] = which.gather(1, shift[:, None])[:, 0]
+        if self.schedule[self.stage].is_balanced:
+            self._balance(self.class_probability[rows].mean(0))
         numerator -= denominator[..., None] * slices
         by_class = zip(numerator.split(views.n_rotations), denominator.split(views.n_rotations), strict=True)
         return torch.stack([views.backproject(*sums) for sums in by_class]) / len(rows), total / len(rows)
+
+    def _balance(self, share: Float[Tensor, " c"]) -> None:
+        """Moves the prior towards classes that took less than theirs; a likelihood may stand tens of units against it."""
+        moved = self.class_log_prior - torch.log(len(share) * share + LEAST_SHARE)
+        self.class_log_prior = moved - moved.mean()
 
     def _shift_candidates(self, block: Int64[Tensor, " b"], t: int) -> Int64[Tensor, "b t"]:
         """The t likeliest shifts of each image."""

@@ -16,19 +16,16 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
-from cryodrake.data.halves import half_sets
-from cryodrake.inference.reference import box_for_radius, crop_map
 from cryodrake.io.atomic import write_bytes_atomic, write_npy_atomic
 from cryodrake.io.cryodrgn import write_indices
 from cryodrake.io.job import JobFolder
 from cryodrake.io.particles import ParticleFile, read_particles
-from cryodrake.training.abinit import AbinitRun, load, particle_radius_px, reconstruct
+from cryodrake.training.abinit import load, particle_radius_px, reconstruct
 from cryodrake.training.config import AbinitConfig
-from cryodrake.training.events import AbstractReporter, JobReporter, StopRequest, stop_if_asked
+from cryodrake.training.events import AbstractReporter, JobReporter, StopRequest
 from cryodrake.training.mixture import Classification, Mixture
 from cryodrake.training.output import write_particles
 from cryodrake.training.part_reporter import PartReporter
-from cryodrake.training.state import RunState
 
 LEAST_IMAGES = 100  # of a class: fewer make no map, and go to their next likeliest class
 MIXTURE = "mixture"  # name of a checkpoint
@@ -40,7 +37,7 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, open_p
     """The whole job. `open_part` makes or resumes the folder of a class's job from its options."""
     torch.manual_seed(config.seed)
     particles, store = load(config, job, reporter)
-    mixture = by_size(_tell_apart(config, job, reporter, particles, store))
+    mixture = by_size(_tell_apart(config, job, reporter, store))
     n_classes = len(mixture.maps)
     if n_classes < config.classes:
         reporter.warn(f"only {n_classes} of {config.classes} classes have {LEAST_IMAGES} images or more: the others were dissolved")
@@ -54,42 +51,23 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, open_p
     _judge(reporter, folders, label)
 
 
-def _tell_apart(
-    config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, particles: ParticleFile, store: CoefficientStore
-) -> Mixture:
+def _tell_apart(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, store: CoefficientStore) -> Mixture:
     """The mixture, from the last checkpoint; one is saved after each class."""
     saved = job.load_latest()
-    making = Classification(store, particle_radius_px(config, store) / store.box, config.seed, _teller(reporter))
-    if saved is not None and saved[0] == MIXTURE:
-        mixture = Mixture(**saved[1], log_marginal=saved[2]["log_marginal"])
-    else:
-        if saved is None:
-            state = RunState.first(half_sets(particles.table, config.seed), store.noise, store.box)
-        else:
-            state = RunState.restore(saved[1], saved[2], store.device)
-        AbinitRun(config, job, reporter, store, state).bootstrap()
-        reporter.phase("class 1", making.steps_of_sharing, "a map of all images")
-        mixture = making.first(crop_map(state.maps[0, 0], box_for_radius(state.radius, store.box)))
+    making = Classification(store, particle_radius_px(config, store) / store.box, config.seed, reporter)
+    if saved is None:
+        mixture = making.first()
         _save(job, mixture)
+    else:
+        mixture = Mixture(**{name: tensor.to(store.device) for name, tensor in saved[1].items()})
     while len(mixture.maps) < config.classes:
-        number = len(mixture.maps) + 1
-        reporter.phase(f"class {number}", making.steps, f"class {number}, from the images that fit worst")
         mixture = making.with_another(mixture)
         _save(job, mixture)
     return mixture
 
 
 def _save(job: JobFolder, mixture: Mixture) -> None:
-    tensors = {name: value for name, value in vars(mixture).items() if isinstance(value, Tensor)}
-    job.save_checkpoint(MIXTURE, tensors, {"log_marginal": mixture.log_marginal})
-
-
-def _teller(reporter: AbstractReporter) -> Callable[[int], None]:
-    def tell(done: int) -> None:
-        reporter.step(done)
-        stop_if_asked(reporter, "classes")
-
-    return tell
+    job.save_checkpoint(MIXTURE, vars(mixture), {})
 
 
 def by_size(mixture: Mixture) -> Mixture:

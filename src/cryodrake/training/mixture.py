@@ -1,14 +1,14 @@
 """Images of several structures told apart: maps of classes at low resolution, found one after another.
 
-The first map is one of all images. Those that hold surprisingly little of the map they fit best are images of something else:
-a map is made of them alone, from random poses, and turned into the frame of the largest class. Then all maps share all
-images anew, in a few rounds of plain EM over classes and poses. So it goes until there are as many classes as were asked for.
-Classes that all begin at random share the commonest structure among them and overlook the rare ones (docs/log.md).
+The first map is one of all images. Where many hold surprisingly little of the map they fit best, they are images of something
+else: a map is made of them alone, from random poses. Else each class is split, from random poses, into two that are held at
+equal shares until they have parted, and the split that gains the most likelihood is kept. New maps are turned into the frame of
+those they came from, and all maps share all images anew, by EM over classes and poses. So it goes until there are as many as
+were asked for. Classes that all begin at random share the commonest structure among them and overlook the rare (docs/log.md).
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Complex, Float, Int64
@@ -22,17 +22,19 @@ from cryodrake.physics.fourier import centred_resize, coeff_to_volume, volume_to
 from cryodrake.physics.grids import shift_grid, spiral_rotations
 from cryodrake.training.bootstrap import BATCH, SCHEDULE, Bootstrap, Stage
 from cryodrake.training.estimates import image_amplitudes
+from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.refinement import SHIFT_EXTENT
 from cryodrake.training.starts import SHIFT_STEP_PX
 
 SPACING_DEG = 15.0
-SHARED = Stage(4, SPACING_DEG, SCHEDULE[-1].last_radius, SCHEDULE[-1].last_radius, rate=1.0, momentum=0.0, whole=True)
+SHARED = Stage(12, SPACING_DEG, SCHEDULE[-1].last_radius, SCHEDULE[-1].last_radius, rate=1.0, momentum=0.5, is_whole=True)
+BALANCED = tuple(replace(stage, is_balanced=True) for stage in SCHEDULE)
+SETTLED = 0.01  # of the images that change their class: nearly none
 SURPRISING = -2.0  # standard deviations, within its class
-LEAST_IMAGES, LEAST_SHARE = 300, 0.05  # that a new class begins with: the most surprising, where fewer are surprising
+MANY = 1.5  # times as many as hold surprisingly much of it: then there is something else among them
+LEAST_IMAGES = 200  # that a map can begin with
 FITTING = 0.0  # images that hold less of their map than this look for their shift again
-
-Tell = Callable[[int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +45,12 @@ class Mixture:
         maps: in the reduced box of `Bootstrap`.
         posterior: probability of each class; shift_probability: of each node of the shifts' lattice.
         surprise: how much less of its likeliest class's map an image holds than is usual there, in standard deviations.
-        log_marginal: mean per image.
     """
 
     maps: Float[Tensor, "c d d d"]
     posterior: Float[Tensor, "n c"]
     shift_probability: Float[Tensor, "n t"]
     surprise: Float[Tensor, " n"]
-    log_marginal: float
 
     @property
     def label(self) -> Int64[Tensor, " n"]:
@@ -59,83 +59,148 @@ class Mixture:
 
 
 class Classification:
-    """How mixtures of a data set are made.
+    """How mixtures of a data set are made. mask_radius: of the particle, as a fraction of the box."""
 
-    Args:
-        mask_radius: of the particle, as a fraction of the box.
-        tell: hears how many steps are done.
-    """
-
-    def __init__(self, store: CoefficientStore, mask_radius: float, seed: int, tell: Tell):
-        self.store, self.mask_radius, self.seed, self.tell = store, mask_radius, seed, tell
+    def __init__(self, store: CoefficientStore, mask_radius: float, seed: int, reporter: AbstractReporter):
+        self.store, self.mask_radius, self.seed, self.reporter = store, mask_radius, seed, reporter
         self.images = WeightedImages(store, store.noise, torch.ones(store.n, device=store.device))
         self.lattice_px = shift_grid(SHIFT_EXTENT * store.box, SHIFT_STEP_PX).to(store.device)
 
-    @property
-    def steps(self) -> int:
-        """Of one more class, in batches of images."""
-        return sum(stage.steps for stage in SCHEDULE) + self.steps_of_sharing
-
-    @property
-    def steps_of_sharing(self) -> int:
-        """Of the first."""
-        return SHARED.steps * math.ceil(self.store.n / BATCH)
-
-    def first(self, volume: Float[Tensor, "d d d"]) -> Mixture:
-        """One class of all images, from a map in the reduced box."""
-        return self._shared(volume[None], torch.zeros(self.store.n, len(self.lattice_px), device=self.store.device), 0)
+    def first(self) -> Mixture:
+        """One class of all images."""
+        everyone = torch.arange(self.store.n, device=self.store.device)
+        start = self._start(everyone, SCHEDULE, 1, "class 1", "class 1: a map of all images")
+        return self._shared(start.volumes, start.shift_probability)
 
     def with_another(self, mixture: Mixture) -> Mixture:
-        """One class more: of the images that fit worst, to begin with."""
-        rows = surprising_rows(mixture.surprise)
-        start = Bootstrap(
-            _Part(self.images, rows), len(rows), self.lattice_px, self.mask_radius, self.seed * 1000 + 300 + len(mixture.maps)
-        )
+        """One class more."""
+        rows = torch.nonzero(mixture.surprise < SURPRISING).squeeze(1)
+        by_chance = int((mixture.surprise > -SURPRISING).sum())
+        if len(rows) >= max(LEAST_IMAGES, MANY * by_chance):
+            return self._apart(mixture, rows)
+        return self._split(mixture)
+
+    def _apart(self, mixture: Mixture, rows: Int64[Tensor, " m"]) -> Mixture:
+        """A class of images that fit badly, to begin with."""
+        c = len(mixture.maps)
+        start = self._start(rows, SCHEDULE, 1, f"class {c + 1}", f"class {c + 1}: a map of {len(rows):,} images that fit badly")
+        largest = mixture.maps[int(torch.bincount(mixture.label).argmax())]
+        known = mixture.shift_probability.masked_fill((mixture.surprise < FITTING)[:, None], 0)
+        known[rows] = start.shift_probability
+        return self._shared(torch.cat([mixture.maps, _turned(start.volumes[0], largest)[None]]), known)
+
+    def _split(self, mixture: Mixture) -> Mixture:
+        """One class in two: that whose likelihood grows the most by it, as a share of what it is."""
+        best, maps, known = -math.inf, mixture.maps, mixture.shift_probability
+        for c, volume in enumerate(mixture.maps):
+            rows = torch.nonzero(mixture.label == c).squeeze(1)
+            if len(rows) < LEAST_IMAGES:
+                continue
+            words = f"class {len(mixture.maps) + 1}: trying to split class {c + 1}"
+            start = self._start(rows, BALANCED, 2, f"split {len(mixture.maps)}.{c + 1}", words)
+            one = self._em(rows, volume[None], mixture.shift_probability[rows])
+            two = self._em(rows, start.volumes, start.shift_probability)
+            gain = (
+                two.log_marginal / one.log_marginal
+            )  # two maps of one thing are a finer grid of poses: that alone brings some per cent
+            if gain > best:
+                turned = torch.stack([_turned(half, volume) for half in two.maps])
+                best, maps = gain, torch.cat([mixture.maps[:c], mixture.maps[c + 1 :], turned])
+                known = mixture.shift_probability.index_copy(0, rows, two.shift_probability)
+        return self._shared(maps, known)
+
+    def _start(self, rows: Int64[Tensor, " m"], schedule: tuple[Stage, ...], classes: int, name: str, words: str) -> Bootstrap:
+        """A bootstrap of some images, run to its end."""
+        seed = self.seed * 1000 + 300 + len(rows)
+        start = Bootstrap(_Part(self.images, rows), len(rows), self.lattice_px, self.mask_radius, seed, schedule, classes)
+        self.reporter.phase(name, start.total_steps, words)
         done = 0
         while not start.done:
             start.step()
             done += 1
-            self.tell(done)
-        largest = mixture.maps[int(torch.bincount(mixture.label).argmax())].cpu()
-        new = start.volumes[0].cpu()
-        turned = move(new, align(largest, new)).to(self.store.device)
-        known = mixture.shift_probability.masked_fill((mixture.surprise < FITTING)[:, None], 0)
-        known[rows] = start.shift_probability
-        return self._shared(torch.cat([mixture.maps, turned[None]]), known, self.steps - self.steps_of_sharing)
+            self.reporter.step(done, particles=min(BATCH, len(rows)))
+            stop_if_asked(self.reporter, "classes")
+        return start
 
-    def _shared(self, maps: Float[Tensor, "c d d d"], known: Float[Tensor, "n t"], done: int) -> Mixture:
-        """Plain EM from these maps."""
-        n = self.store.n
-        em = Bootstrap(self.images, n, self.lattice_px, self.mask_radius, self.seed, (SHARED,), maps)
-        em.shift_probability.copy_(known)
-        log_marginal = 0.0
-        while not em.done:
-            log_marginal = em.step()
-            done += math.ceil(n / BATCH)
-            self.tell(done)
-        return Mixture(em.volumes, em.class_probability, em.shift_probability, self._surprise(em), log_marginal)
+    def _em(self, rows: Int64[Tensor, " m"], maps: Float[Tensor, "c d d d"], known: Float[Tensor, "m t"]) -> "_Sharing":
+        """EM of some images from these maps, over-relaxed, until hardly any changes its class.
 
-    def _surprise(self, em: Bootstrap) -> Float[Tensor, " n"]:
+        Each half of the images is scored against the maps of the other: an image that sees itself stays where it is.
+        """
+        halves = [torch.arange(h, len(rows), 2, device=rows.device) for h in (0, 1)]
+        runs = []
+        for half in halves:
+            part = _Part(self.images, rows[half])
+            runs.append(Bootstrap(part, len(half), self.lattice_px, self.mask_radius, self.seed, (SHARED,), len(maps), maps))
+            runs[-1].shift_probability.copy_(known[half])
+        moved, done = 1.0, 0
+        self.reporter.phase(f"sharing {len(maps)}", SHARED.steps, f"sharing {len(rows):,} images among {len(maps)} maps")
+        while not runs[0].done and moved > SETTLED:
+            before = [run.class_probability.argmax(1) for run in runs]
+            runs[0].volumes, runs[1].volumes = runs[1].volumes, runs[0].volumes
+            log_marginal = sum(run.step() * len(half) for run, half in zip(runs, halves, strict=True)) / len(rows)
+            changed = [run.class_probability.argmax(1) != label for run, label in zip(runs, before, strict=True)]
+            moved, done = float(torch.cat(changed).float().mean()) if done else 1.0, done + 1
+            self.reporter.step(done, particles=len(rows))
+            stop_if_asked(self.reporter, "classes")
+        return _Sharing.of(runs, log_marginal)
+
+    def _shared(self, maps: Float[Tensor, "c d d d"], known: Float[Tensor, "n t"]) -> Mixture:
+        """All images among these maps."""
+        found = self._em(torch.arange(self.store.n, device=self.store.device), maps, known)
+        return Mixture(found.maps, found.posterior, found.shift_probability, self._surprise(found))
+
+    def _surprise(self, found: "_Sharing") -> Float[Tensor, " n"]:
         """Of each image in its likeliest class at its likeliest pose there."""
-        rotation = spiral_rotations(SPACING_DEG, self.store.device)[em.best_rotation]
-        label, shift_px = em.class_probability.argmax(1), self.lattice_px[em.best_shift]
+        rotation = spiral_rotations(SPACING_DEG, self.store.device)[found.best_rotation]
+        label, shift_px = found.posterior.argmax(1), self.lattice_px[found.best_shift]
         surprise = torch.zeros(self.store.n, device=self.store.device)
-        for c, volume in enumerate(em.volumes):
-            reference = Reference.build(_enlarged(volume, self.store.box), em.grid.radius)
+        for c, volume in enumerate(found.maps):
             mine = label == c
             if not bool(mine.any()):
                 continue
+            reference = Reference.build(_enlarged(volume, self.store.box), min(SHARED.last_radius, self.store.box / 2))
             of_class = torch.where(mine, 0, -1)
-            found = image_amplitudes(self.store, [reference], of_class, rotation, shift_px, self.store.noise)
-            surprise[mine] = found.surprise[mine]
+            amplitudes = image_amplitudes(self.store, [reference], of_class, rotation, shift_px, self.store.noise)
+            surprise[mine] = amplitudes.surprise[mine]
         return surprise
 
 
-def surprising_rows(surprise: Float[Tensor, " n"]) -> Int64[Tensor, " m"]:
-    """Rows, ascending, that a new class begins with."""
-    least = min(max(LEAST_IMAGES, math.ceil(LEAST_SHARE * len(surprise))), len(surprise))
-    count = max(int((surprise < SURPRISING).sum()), least)
-    return surprise.argsort(stable=True)[:count].sort().values
+@dataclass(frozen=True, eq=False)
+class _Sharing:
+    """Where EM ended: as in `Mixture`, and each image's likeliest nodes of the grids in its likeliest class."""
+
+    maps: Float[Tensor, "c d d d"]
+    posterior: Float[Tensor, "m c"]
+    shift_probability: Float[Tensor, "m t"]
+    best_rotation: Int64[Tensor, " m"]
+    best_shift: Int64[Tensor, " m"]
+    log_marginal: float
+
+    @classmethod
+    def of(cls, runs: list[Bootstrap], log_marginal: float) -> "_Sharing":
+        """The halves' runs together: the images of the first and the second in turn."""
+
+        def whole(name: str) -> Tensor:
+            first, second = (getattr(run, name) for run in runs)
+            table = first.new_empty(len(first) + len(second), *first.shape[1:])
+            table[0::2], table[1::2] = first, second
+            return table
+
+        return cls(
+            torch.stack([run.volumes for run in runs]).mean(0),
+            whole("class_probability"),
+            whole("shift_probability"),
+            whole("best_rotation"),
+            whole("best_shift"),
+            log_marginal,
+        )
+
+
+def _turned(volume: Float[Tensor, "d d d"], onto: Float[Tensor, "d d d"]) -> Float[Tensor, "d d d"]:
+    """In the frame of another map."""
+    here, there = volume.cpu(), onto.cpu()
+    return move(here, align(there, here)).to(volume.device)
 
 
 class _Part(AbstractImages):
