@@ -1,10 +1,11 @@
 """Images of several structures told apart: maps of classes at low resolution, found one after another.
 
 The first map is one of all images. Where many hold surprisingly little of the map they fit best, they are images of something
-else: a map is made of them alone, from random poses. Else each class is split, from random poses, into two that are held at
-equal shares until they have parted, and the split that gains the most likelihood is kept. New maps are turned into the frame of
-those they came from, and all maps share all images anew, by EM over classes and poses. So it goes until there are as many as
-were asked for. Classes that all begin at random share the commonest structure among them and overlook the rare (docs/log.md).
+else: a map is made of them alone, from random poses. Else, or where that map cannot hold its images, each class is split, from
+random poses, into two that are held at equal shares until they have parted, and the split that gains the most likelihood is kept.
+New maps are turned into the frame of those they came from, and all maps share all images anew, by EM over classes and poses. So it
+goes until there are as many as were asked for. Classes that all begin at random share the commonest structure among them and
+overlook the rare (docs/log.md).
 """
 
 import math
@@ -77,7 +78,9 @@ class Classification:
         rows = torch.nonzero(mixture.surprise < SURPRISING).squeeze(1)
         by_chance = int((mixture.surprise > -SURPRISING).sum())
         if len(rows) >= max(LEAST_IMAGES, MANY * by_chance):
-            return self._apart(mixture, rows)
+            found = self._apart(mixture, rows)
+            if int(torch.bincount(found.label, minlength=len(found.maps)).min()) >= LEAST_IMAGES:
+                return found  # else its map was too poor to hold its images
         return self._split(mixture)
 
     def _apart(self, mixture: Mixture, rows: Int64[Tensor, " m"]) -> Mixture:
