@@ -62,7 +62,7 @@ GOOD = 'command = "abinit"\n\n[options]\nparticles = "a.star"\nout = "job"\n'
     ("text", "says"),
     [
         (GOOD + "dimeter_A = 200\n", ["job.toml, line 6", "unknown option 'dimeter_A'", "diameter_A"]),
-        (GOOD + "zzz = 1\n", ["line 6", "unknown option 'zzz'", "apix, box, ctf"]),
+        (GOOD + "zzz = 1\n", ["line 6", "unknown option 'zzz'", "apix, box, classes, ctf"]),
         (GOOD + 'box = "64"\n', ["line 6", "box is '64'", "expected: a whole number"]),
         (GOOD + "box = true\n", ["line 6", "expected: a whole number"]),
         (GOOD + "apix = [1]\n", ["line 6", "expected: a number"]),

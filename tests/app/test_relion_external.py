@@ -49,7 +49,7 @@ def project(tmp_path, monkeypatch):
     """A project's folder with an External job that RELION has begun, so that it is not empty."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "cryodrake.training.abinit", stand_in())
-    monkeypatch.setattr("cryodrake.app.runner._draw", lambda job, reporter: None)
+    monkeypatch.setattr("cryodrake.app.runner.draw", lambda job, reporter: None)
     folder = tmp_path / "External" / "job001"
     folder.mkdir(parents=True)
     (folder / "run.out").write_text("")

@@ -34,8 +34,14 @@ def config_of(small, out, **options):
 
 
 def results(job):
-    """The bytes of every file that a user keeps."""
-    kept = [*(job / "maps").rglob("*.*"), *job.glob("*.npy"), job / "particles.star", job / "checkpoints" / "field.safetensors"]
+    """The bytes of every result; what the command draws of them afterwards is not there in all of these runs."""
+    kept = [
+        *(job / "maps").rglob("*.mrc"),
+        *(job / "maps").rglob("*.csv"),
+        *job.glob("*.npy"),
+        job / "particles.star",
+        job / "checkpoints" / "field.safetensors",
+    ]
     return {str(path.relative_to(job)): path.read_bytes() for path in sorted(kept)}
 
 

@@ -149,9 +149,7 @@ def test_small_classes_are_dissolved():
     probability = torch.zeros(600, 3)
     probability[:150, 0], probability[150:180, 1], probability[180:, 2] = 1.0, 1.0, 1.0
     probability[150:180, 0] = 0.3
-    known = Mixture(
-        torch.arange(3.0)[:, None, None, None].expand(3, 4, 4, 4), probability, torch.zeros(600, 1), torch.zeros(600), 0.0
-    )
+    known = Mixture(torch.arange(3.0)[:, None, None, None].expand(3, 4, 4, 4), probability, torch.zeros(600, 1), torch.zeros(600))
     found = by_size(known)
     assert found.maps[:, 0, 0, 0].tolist() == [2.0, 0.0]
     assert torch.bincount(found.label).tolist() == [420, 180]
