@@ -156,6 +156,12 @@ def test_small_classes_are_dissolved():
     torch.testing.assert_close(found.posterior.sum(1), torch.ones(600))
 
 
+def test_few_images_are_not_parted(mixed):
+    store = CoefficientStore.build(read_particles(mixed / "particles.star"))
+    known = Mixture(torch.zeros(1, 22, 22, 22), torch.ones(150, 1), torch.zeros(150, 1), torch.zeros(150))
+    assert Classification(store, 0.42, 0, QuietReporter()).with_another(known) is known
+
+
 @pytest.mark.parametrize("wrong", [{"classes": 0}, {"classes": 2, "preset": "cryodrgn2"}])
 def test_options_are_checked(wrong, tmp_path):
     with pytest.raises(InputError, match="classes"):

@@ -40,7 +40,7 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, open_p
     mixture = by_size(_tell_apart(config, job, reporter, store))
     n_classes = len(mixture.maps)
     if n_classes < config.classes:
-        reporter.warn(f"only {n_classes} of {config.classes} classes have {LEAST_IMAGES} images or more: the others were dissolved")
+        reporter.warn(f"only {n_classes} of {config.classes} classes are left: the others had too few images")
     label = mixture.label
     folders = [job.path / "classes" / f"class_{c + 1:02d}" for c in range(n_classes)]
     for c, folder in enumerate(folders):
@@ -61,7 +61,9 @@ def _tell_apart(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter
     else:
         mixture = Mixture(**{name: tensor.to(store.device) for name, tensor in saved[1].items()})
     while len(mixture.maps) < config.classes:
-        mixture = making.with_another(mixture)
+        before, mixture = len(mixture.maps), making.with_another(mixture)
+        if len(mixture.maps) == before:
+            break
         _save(job, mixture)
     return mixture
 

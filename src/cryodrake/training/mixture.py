@@ -70,13 +70,15 @@ class Classification:
     def first(self) -> Mixture:
         """One class of all images."""
         everyone = torch.arange(self.store.n, device=self.store.device)
-        start = self._start(everyone, SCHEDULE, 1, "class 1", "class 1: a map of all images")
+        start = self._start(everyone, SCHEDULE, 1, 0, "class 1: a map of all images")
         return self._shared(start.volumes, start.shift_probability)
 
     def with_another(self, mixture: Mixture) -> Mixture:
-        """One class more."""
+        """One class more, or as many as before where none is large enough to be parted."""
         rows = torch.nonzero(mixture.surprise < SURPRISING).squeeze(1)
         by_chance = int((mixture.surprise > -SURPRISING).sum())
+        if int(torch.bincount(mixture.label).max()) < LEAST_IMAGES:
+            return mixture
         if len(rows) >= max(LEAST_IMAGES, MANY * by_chance):
             found = self._apart(mixture, rows)
             if int(torch.bincount(found.label, minlength=len(found.maps)).min()) >= LEAST_IMAGES:
@@ -86,7 +88,7 @@ class Classification:
     def _apart(self, mixture: Mixture, rows: Int64[Tensor, " m"]) -> Mixture:
         """A class of images that fit badly, to begin with."""
         c = len(mixture.maps)
-        start = self._start(rows, SCHEDULE, 1, f"class {c + 1}", f"class {c + 1}: a map of {len(rows):,} images that fit badly")
+        start = self._start(rows, SCHEDULE, 1, c, f"class {c + 1}: a map of {len(rows):,} images that fit badly")
         largest = mixture.maps[int(torch.bincount(mixture.label).argmax())]
         known = mixture.shift_probability.masked_fill((mixture.surprise < FITTING)[:, None], 0)
         known[rows] = start.shift_probability
@@ -100,23 +102,22 @@ class Classification:
             if len(rows) < LEAST_IMAGES:
                 continue
             words = f"class {len(mixture.maps) + 1}: trying to split class {c + 1}"
-            start = self._start(rows, BALANCED, 2, f"split {len(mixture.maps)}.{c + 1}", words)
+            start = self._start(rows, BALANCED, 2, len(mixture.maps) * (c + 2), words)
             one = self._em(rows, volume[None], mixture.shift_probability[rows])
             two = self._em(rows, start.volumes, start.shift_probability)
-            gain = (
-                two.log_marginal / one.log_marginal
-            )  # two maps of one thing are a finer grid of poses: that alone brings some per cent
+            # Two maps of one thing are a finer grid of poses: that alone brings some per cent.
+            gain = two.log_marginal / one.log_marginal
             if gain > best:
                 turned = torch.stack([_turned(half, volume) for half in two.maps])
                 best, maps = gain, torch.cat([mixture.maps[:c], mixture.maps[c + 1 :], turned])
                 known = mixture.shift_probability.index_copy(0, rows, two.shift_probability)
         return self._shared(maps, known)
 
-    def _start(self, rows: Int64[Tensor, " m"], schedule: tuple[Stage, ...], classes: int, name: str, words: str) -> Bootstrap:
-        """A bootstrap of some images, run to its end."""
-        seed = self.seed * 1000 + 300 + len(rows)
+    def _start(self, rows: Int64[Tensor, " m"], schedule: tuple[Stage, ...], classes: int, number: int, words: str) -> Bootstrap:
+        """A bootstrap of some images, run to its end; `number` tells it from others."""
+        seed = self.seed * 1000 + 300 + number
         start = Bootstrap(_Part(self.images, rows), len(rows), self.lattice_px, self.mask_radius, seed, schedule, classes)
-        self.reporter.phase(name, start.total_steps, words)
+        self.reporter.phase(f"classes {number}", start.total_steps, words)
         done = 0
         while not start.done:
             start.step()
