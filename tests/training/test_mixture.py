@@ -10,6 +10,7 @@ import starfile
 import torch
 
 from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
+from cryodrake.analysis.states import read_latents
 from cryodrake.app.abinit import main
 from cryodrake.app.runner import open_job, run_job
 from cryodrake.data.coefficients import CoefficientStore
@@ -110,6 +111,11 @@ def test_the_job_gathers_its_classes(job, mixed):
     status = json.loads((job / "status.json").read_text())
     assert status["state"] == "finished"
     assert "class 2" in status["verdict"]
+
+
+def test_states_are_asked_of_a_class(job):
+    with pytest.raises(InputError, match="class_01"):
+        read_latents(job)
 
 
 def test_a_stopped_run_goes_on_to_the_same_end(job, options, shortened, tmp_path, monkeypatch):

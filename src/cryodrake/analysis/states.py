@@ -27,9 +27,12 @@ def read_latents(job: Path) -> Float32[np.ndarray, "n z"]:
     """JOB/latents.npy.
 
     Raises:
-        InputError: the job has none, or the file holds something else.
+        InputError: the job has none or several classes of them, or the file holds something else.
     """
     path = job / "latents.npy"
+    if (job / "classes").is_dir():
+        first = job / "classes" / "class_01"
+        raise InputError("this job holds classes, each with states of its own", where=job, do=f"give a class's job: {first}")
     if not path.exists():
         raise InputError("this job has no states; it was run with --zdim 0, or is not finished", where=job, expected=path.name)
     latents = _read_array(path)
