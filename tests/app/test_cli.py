@@ -255,3 +255,8 @@ def test_resume_takes_the_jobs_own_options_and_no_others(tmp_path):
         parse("abinit", ["-o", str(tmp_path), "--resume", "--seed", "4"])
     with pytest.raises(InputError, match="does not go with --resume"):
         parse("abinit", ["-o", str(tmp_path), "--resume", "--config", str(tmp_path / "job.toml")])
+
+
+def test_a_deposition_is_an_export_too(capsys):
+    assert main(["export", "emdb", "--help"]) == 0
+    assert "deposition" in capsys.readouterr().out

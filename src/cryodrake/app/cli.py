@@ -112,7 +112,7 @@ def main(arguments: Sequence[str]) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"cryodrake {__version__}")
         return DONE
-    name, *rest = arguments
+    name, *rest = arguments[1:] if tuple(arguments[:2]) == ("export", "emdb") else arguments  # a deposition is an export too
     if name not in COMMANDS:
         _say(f"no command {name!r}; there are {', '.join(COMMANDS)}")
         return BAD_INPUT
