@@ -176,10 +176,11 @@ class AbinitRun:
             self._show(f"start {i + 1}", self.store.box_A / state.radius)
 
     def _choose_start(self) -> None:
-        """The one that was given, or else the likeliest, among the confirmed ones, or among all."""
+        """The one that was given, if a start agrees with it well, or else the likeliest among the confirmed ones, or among all."""
         records = self.state.starts
         agreed = [i for i, r in enumerate(records) if r["agreement"] >= starts.AGREEMENT] or range(len(records))
-        self._use_start(max(agreed, key=lambda i: (records[i]["is_given"], records[i]["log_marginal"])))
+        kept = [records[i]["is_given"] and records[i]["agreement"] >= starts.EARLY_AGREEMENT for i in range(len(records))]
+        self._use_start(max(agreed, key=lambda i: (kept[i], records[i]["log_marginal"])))
 
     def _use_start(self, i: int) -> None:
         state, box = self.state, self.store.box
