@@ -3,7 +3,6 @@
 import json
 import shutil
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,8 +21,7 @@ from cryodrake.io.cryodrgn import read_indices
 from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import read_map, write_map
 from cryodrake.io.particles import read_particles
-from cryodrake.training import classes, mixture, starts
-from cryodrake.training.abinit import AbinitRun
+from cryodrake.training import classes, mixture
 from cryodrake.training.classes import by_size
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.events import QuietReporter
@@ -174,19 +172,3 @@ def test_few_images_are_not_parted(mixed):
 def test_options_are_checked(wrong, tmp_path):
     with pytest.raises(InputError, match="classes"):
         AbinitConfig(particles=tmp_path / "a.star", out=tmp_path / "b", **wrong)
-
-
-@pytest.mark.parametrize(
-    ("agreements", "chosen"),
-    [((0.9, 0.9), 0), ((0.78, 0.98, 0.98), 2), ((0.1, 0.2), 1)],
-    ids=["a start agrees with it", "starts agree with each other instead", "nothing agrees"],
-)
-def test_a_map_that_is_given_must_be_found_again(agreements, chosen, monkeypatch):
-    records = [dict(starts.GIVEN, agreement=agreements[0])]
-    records += [{"is_given": False, "agreement": a, "log_marginal": 30.0 + i} for i, a in enumerate(agreements[1:])]
-    run = AbinitRun.__new__(AbinitRun)
-    run.state = SimpleNamespace(starts=records)
-    used = []
-    monkeypatch.setattr(run, "_use_start", used.append)
-    run._choose_start()
-    assert used == [chosen]

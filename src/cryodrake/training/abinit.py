@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
@@ -73,20 +73,12 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter) -> Non
 
 
 def reconstruct(
-    config: AbinitConfig,
-    job: JobFolder,
-    reporter: AbstractReporter,
-    particles: ParticleFile,
-    store: CoefficientStore,
-    guess: Float[Tensor, "d2 d2 d2"] | None = None,
+    config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, particles: ParticleFile, store: CoefficientStore
 ) -> None:
-    """The job on particles that are loaded; `guess` is a map in the starts' box that starts are compared with and, if one agrees
-    with it, preferred to."""
+    """The job on particles that are loaded."""
     saved = job.load_latest()
     if saved is None:
         state = RunState.first(half_sets(particles.table, config.seed), store.noise, store.box, config.zdim)
-        if guess is not None:
-            state.start_maps, state.starts = guess[None], [dict(starts.GIVEN)]
     else:
         state = RunState.restore(saved[1], saved[2], store.device)
     run_ = AbinitRun(config, job, reporter, store, state)
@@ -176,11 +168,10 @@ class AbinitRun:
             self._show(f"start {i + 1}", self.store.box_A / state.radius)
 
     def _choose_start(self) -> None:
-        """The one that was given, if a start agrees with it well, or else the likeliest among the confirmed ones, or among all."""
+        """The likeliest start among the confirmed ones, or among all."""
         records = self.state.starts
         agreed = [i for i, r in enumerate(records) if r["agreement"] >= starts.AGREEMENT] or range(len(records))
-        kept = [records[i]["is_given"] and records[i]["agreement"] >= starts.EARLY_AGREEMENT for i in range(len(records))]
-        self._use_start(max(agreed, key=lambda i: (kept[i], records[i]["log_marginal"])))
+        self._use_start(max(agreed, key=lambda i: records[i]["log_marginal"]))
 
     def _use_start(self, i: int) -> None:
         state, box = self.state, self.store.box

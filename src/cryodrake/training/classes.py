@@ -3,7 +3,8 @@ job of its own in JOB/classes/class_01, class_02, …, on its images alone, with
 
 Class 1 has the most images. The job itself holds what belongs to all images: particles.star with every pose and rlnClassNumber,
 classes.npy (from 0), class_posterior.npy, latents.npy (each class's in the frame of its own model); the largest class's maps; and
-each class's map in maps/states. Poses are in the frames of their classes' maps, which are turned onto the largest one's.
+each class's map in maps/states. Poses are in the frames of their classes' maps. The class's job starts anew, from random poses: the
+map that told its images apart is a poorer start (docs/log.md).
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
@@ -45,7 +46,7 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, open_p
     folders = [job.path / "classes" / f"class_{c + 1:02d}" for c in range(n_classes)]
     for c, folder in enumerate(folders):
         rows = torch.nonzero(label == c).squeeze(1)
-        _reconstruct_class(config, folder, rows, mixture.maps[c], reporter, particles, store, open_part)
+        _reconstruct_class(config, folder, rows, reporter, particles, store, open_part)
     _write_maps(job, folders)
     _write_particles(job, folders, mixture, particles)
     _judge(reporter, folders, label)
@@ -91,7 +92,6 @@ def _reconstruct_class(
     config: AbinitConfig,
     folder: Path,
     rows: Int64[Tensor, " m"],
-    volume: Float[Tensor, "d d d"],
     reporter: AbstractReporter,
     particles: ParticleFile,
     store: CoefficientStore,
@@ -108,7 +108,7 @@ def _reconstruct_class(
     part = open_part(own)
     try:
         speaks = JobReporter(part, StopRequest(), PartReporter(reporter, folder.name.replace("_", " ")))
-        reconstruct(own, part, speaks, particles.select(members), store.select(rows), guess=volume)
+        reconstruct(own, part, speaks, particles.select(members), store.select(rows))
         part.write_status(state="finished")
     except BaseException:
         part.write_status(state="stopped", eta_s=None)

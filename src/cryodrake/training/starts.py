@@ -29,10 +29,6 @@ AGREEMENT = 0.7  # mean FSC over the shells of the maps, of starts that ran to t
 EARLY_AGREEMENT = 0.8  # the same on the way: then they may stop there
 
 
-# The record of a map that is no start of ours.
-GIVEN: dict[str, Any] = {"seed": None, "is_given": True, "log_marginal": 0.0, "steps": 0, "agreement": 0.0}
-
-
 @dataclass(frozen=True, eq=False)
 class Start:
     """What is kept of a start: its map in the reduced box, and its story."""
@@ -73,7 +69,7 @@ def run_starts(
     starts = []
     for start, log_marginals, seed in zip(running, heard, seeds, strict=True):
         tail = torch.tensor(log_marginals[-AVERAGED_STEPS:])
-        record = GIVEN | {"seed": seed, "is_given": False, "log_marginal": float(tail.mean()), "steps": len(log_marginals)}
+        record = {"seed": seed, "log_marginal": float(tail.mean()), "steps": len(log_marginals), "agreement": 0.0}
         starts.append(Start(start.volumes[0], record))
     return starts, same
 
