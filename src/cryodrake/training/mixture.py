@@ -3,9 +3,8 @@
 The first map is one of all images. Where many hold surprisingly little of the map they fit best, they are images of something
 else: a map is made of them alone, from random poses. Else, or where that map cannot hold its images, each class is split, from
 random poses, into two that are held at equal shares until they have parted, and the split that gains the most likelihood is kept.
-New maps are turned into the frame of those they came from, and all maps share all images anew, by EM over classes and poses. So it
-goes until there are as many as were asked for. Classes that all begin at random share the commonest structure among them and
-overlook the rare (docs/log.md).
+Then all maps share all images anew, by EM over classes and poses. So it goes until there are as many as were asked for. Classes
+that all begin at random share the commonest structure among them and overlook the rare (docs/log.md).
 """
 
 import math
@@ -16,7 +15,6 @@ from jaxtyping import Complex, Float, Int64
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
-from cryodrake.inference.alignment import align, move
 from cryodrake.inference.reference import Reference
 from cryodrake.inference.source import AbstractImages
 from cryodrake.physics.fourier import centred_resize, coeff_to_volume, volume_to_coeff
@@ -89,10 +87,9 @@ class Classification:
         """A class of images that fit badly, to begin with."""
         c = len(mixture.maps)
         start = self._start(rows, SCHEDULE, 1, c, f"class {c + 1}: a map of {len(rows):,} images that fit badly")
-        largest = mixture.maps[int(torch.bincount(mixture.label).argmax())]
         known = mixture.shift_probability.masked_fill((mixture.surprise < FITTING)[:, None], 0)
         known[rows] = start.shift_probability
-        return self._shared(torch.cat([mixture.maps, _turned(start.volumes[0], largest)[None]]), known)
+        return self._shared(torch.cat([mixture.maps, start.volumes]), known)
 
     def _split(self, mixture: Mixture) -> Mixture:
         """One class in two: that whose likelihood grows the most by it, as a share of what it is."""
@@ -108,8 +105,7 @@ class Classification:
             # Two maps of one thing are a finer grid of poses: that alone brings some per cent.
             gain = two.log_marginal / one.log_marginal
             if gain > best:
-                turned = torch.stack([_turned(half, volume) for half in two.maps])
-                best, maps = gain, torch.cat([mixture.maps[:c], mixture.maps[c + 1 :], turned])
+                best, maps = gain, torch.cat([mixture.maps[:c], mixture.maps[c + 1 :], two.maps])
                 known = mixture.shift_probability.index_copy(0, rows, two.shift_probability)
         return self._shared(maps, known)
 
@@ -199,12 +195,6 @@ class _Sharing:
             whole("best_shift"),
             log_marginal,
         )
-
-
-def _turned(volume: Float[Tensor, "d d d"], onto: Float[Tensor, "d d d"]) -> Float[Tensor, "d d d"]:
-    """In the frame of another map."""
-    here, there = volume.cpu(), onto.cpu()
-    return move(here, align(there, here)).to(volume.device)
 
 
 class _Part(AbstractImages):
