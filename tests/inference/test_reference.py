@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cryodrake.inference.reference import Reference, box_for_radius, crop_map
+from cryodrake.inference.reference import Reference, box_for_radius, in_box
 from cryodrake.physics.fourier import volume_to_coeff
 from cryodrake.physics.rotations import random_rotations
 
@@ -34,7 +34,7 @@ def test_boxes_hold_their_radius():
 
 def test_cropping_a_map_keeps_its_coefficients():
     volume = torch.randn(16, 16, 16, generator=torch.Generator().manual_seed(0))
-    small = volume_to_coeff(crop_map(volume, 10))
+    small = volume_to_coeff(in_box(volume, 10))
     inner = slice(8 - 4, 8 + 5)
     torch.testing.assert_close(small[1:, 1:, 1:], volume_to_coeff(volume)[inner, inner, inner], atol=1e-4, rtol=0)
-    assert crop_map(volume, 16) is volume
+    assert in_box(volume, 16) is volume

@@ -37,26 +37,28 @@ def start(images, seed=0, n=8, schedule=TINY):
 
 
 def slow_step(run, rows, radius, shift_candidates):
-    """Numerator, denominator, log marginals and shift posteriors of a batch: image by image, rotation by rotation."""
+    """Sums of each class, log marginals and posteriors (class, shift, rotation): image by image, rotation by rotation."""
     disc = run.images.disc
     k = disc.count(radius)
     kxy = disc.kxy[:k]
     rotations = spiral_rotations(60.0)
-    slices = slice_ball(raster(run.volumes[0], run.grid), run.grid, rotations, kxy)
-    flat = torch.full((len(rotations),), -math.log(len(rotations)))
-    sums, evidence, posteriors = torch.zeros(run.grid.n_voxels, 3), [], []
+    n_q = len(rotations)
+    slices = torch.cat([slice_ball(raster(volume, run.grid), run.grid, rotations, kxy) for volume in run.volumes])
+    prior = run.class_log_prior.repeat_interleave(n_q) - math.log(len(slices))
+    sums, evidence, posteriors = torch.zeros(len(run.volumes), run.grid.n_voxels, 3), [], []
     for row, which in zip(rows, shift_candidates, strict=True):
         matched, weight = run.images.matched(row[None], k)
         image = ImageRows.build(matched, weight, shift_phases(SHIFTS[which], kxy, disc.box)[None])
-        scores = log_likelihoods_slow(image, slices, flat)[0].double()
+        scores = log_likelihoods_slow(image, slices, prior)[0].double()
         evidence.append(torch.logsumexp(scores.flatten(), 0))
-        p = torch.exp(scores - evidence[-1]).float()  # (shift, rotation)
-        posteriors.append(p.sum(1))
-        for q in range(len(rotations)):
+        p = torch.exp(scores - evidence[-1]).float()  # (shift, class × rotation)
+        posteriors.append(p.view(len(p), -1, n_q).transpose(0, 1))
+        for q in range(len(slices)):
             expected = (p[:, q, None] * image.rows[0]).sum(0).view(k, 2)
             residual = expected - p[:, q].sum() * weight[0, :, None] * slices[q]
-            sums += backproject(residual[None], p[:, q].sum() * weight, run.grid, rotations[q : q + 1], kxy)
-    return symmetrise(sums, run.grid) / len(rows), torch.stack(evidence), posteriors
+            turned = rotations[q % n_q][None]
+            sums[q // n_q] += backproject(residual[None], p[:, q].sum() * weight, run.grid, turned, kxy)
+    return torch.stack([symmetrise(of_class, run.grid) for of_class in sums]) / len(rows), torch.stack(evidence), posteriors
 
 
 def masked(run, sums):
@@ -77,17 +79,53 @@ def test_a_step_is_what_it_says(images):
             batch = torch.randperm(8, generator=generator)
         which = [everywhere if step == 0 else known[row].topk(8).indices for row in batch]
         sums, evidence, posteriors = slow_step(run, batch, 5.0, which)
-        denominator = 0.9 * denominator + 0.1 * sums[:, 2]
-        velocity = 0.5 * velocity + 0.4 * masked(run, torch.cat([sums[:, :2], denominator[:, None]], 1))
+        denominator = 0.9 * denominator + 0.1 * sums[0, :, 2]
+        velocity = 0.5 * velocity + 0.4 * masked(run, torch.cat([sums[0, :, :2], denominator[:, None]], 1))
         expected = run.volumes[0] + velocity
         for row, shifts, posterior in zip(batch, which, posteriors, strict=True):
             memory = 0.0 if step == 0 else 0.8
             known[row] *= memory
-            known[row, shifts] += (1 - memory) * posterior
+            known[row, shifts] += (1 - memory) * posterior.sum((0, 2))
         log_marginal = run.step()
         assert log_marginal == pytest.approx(float(evidence.mean()), abs=1e-2)
         torch.testing.assert_close(run.volumes[0], expected, atol=2e-4 * float(expected.abs().max()), rtol=0)
         torch.testing.assert_close(run.shift_probability, known, atol=1e-3, rtol=0)
+
+
+WHOLE = Stage(2, 60.0, 5.0, 5.0, rate=1.0, momentum=0.5, is_whole=True)
+
+
+def test_a_whole_step_of_two_classes_is_what_it_says(images):
+    """Each map follows its share of all images; the prior of a class counts."""
+    maps = 0.05 * torch.randn(2, 12, 12, 12, generator=torch.Generator().manual_seed(3))
+    run = Bootstrap(images, 8, SHIFTS, 0.4, 0, (WHOLE,), 2, maps)
+    run.class_log_prior = torch.tensor([0.4, -0.4])
+    everywhere, velocity = torch.arange(len(SHIFTS)), torch.zeros_like(maps)
+    for step in range(2):
+        which = [everywhere if step == 0 else row.topk(8).indices for row in run.shift_probability]
+        sums, evidence, posteriors = slow_step(run, torch.arange(8), 5.0, which)
+        velocity = 0.5 * velocity + torch.stack([masked(run, of_class) for of_class in sums])
+        expected = run.volumes + velocity
+        log_marginal = run.step()
+        assert log_marginal == pytest.approx(float(evidence.mean()), abs=1e-2)
+        torch.testing.assert_close(run.volumes, expected, atol=5e-4 * float(expected.abs().max()), rtol=0)
+        torch.testing.assert_close(run.class_probability, torch.stack([p.sum((1, 2)) for p in posteriors]), atol=1e-3, rtol=0)
+        for row, (p, shifts) in enumerate(zip(posteriors, which, strict=True)):
+            likeliest = p.flatten(1).amax(1).argmax()
+            best = p[likeliest].argmax()
+            assert p[likeliest, :, run.best_rotation[row]].max() > 0.99 * p[likeliest].flatten()[best]
+            assert run.best_shift[row] == shifts[best // p.shape[2]]
+
+
+def test_balance_moves_the_prior_to_the_class_that_takes_less(images):
+    run = Bootstrap(images, 8, SHIFTS, 0.4, 0, TINY, 2)
+    run._balance(torch.tensor([0.5, 0.5]))
+    torch.testing.assert_close(run.class_log_prior, torch.zeros(2))
+    for _ in range(3):
+        run._balance(torch.tensor([0.9, 0.1]))
+    assert float(run.class_log_prior.sum()) == pytest.approx(0, abs=1e-5)
+    # Each time by half the logarithm of the ratio of shares, which are 2 × 0.9 and 2 × 0.1 above a floor of 0.01.
+    assert float(run.class_log_prior[1]) == pytest.approx(1.5 * math.log(1.81 / 0.21), rel=1e-4)
 
 
 def test_the_first_map_is_of_random_poses(images):

@@ -20,8 +20,8 @@ def box_for_radius(radius: float, box: int) -> int:
     return min(box, 2 * (math.ceil(radius) + 1))
 
 
-def crop_map(volume: Float[Tensor, "d d d"], box: int) -> Float[Tensor, "d2 d2 d2"]:
-    """Fourier-crop keeping the *coefficients* (in the 1/d convention), not the density values."""
+def in_box(volume: Float[Tensor, "d d d"], box: int) -> Float[Tensor, "d2 d2 d2"]:
+    """Fourier-crop or pad to `box`, keeping the *coefficients* (in the 1/d convention), not the density values."""
     if box == volume.shape[-1]:
         return volume
     return coeff_to_volume(centred_resize(volume_to_coeff(volume), box, 3))
@@ -52,7 +52,7 @@ class Reference(AbstractReference):
     def build(cls, volume: Float[Tensor, "d d d"], radius: float) -> "Reference":
         box = box_for_radius(radius, volume.shape[-1])
         grid = BallGrid(box, radius)
-        return cls(raster(crop_map(volume, box), grid), grid)
+        return cls(raster(in_box(volume, box), grid), grid)
 
     @classmethod
     def of_field(cls, field: AbstractField, radius: float) -> "Reference":

@@ -10,10 +10,9 @@ from torch import Tensor
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.halves import half_sets
 from cryodrake.inference.basins import nearest_deg
-from cryodrake.inference.reference import Reference
+from cryodrake.inference.reference import Reference, in_box
 from cryodrake.io.job import JobFolder
 from cryodrake.io.particles import ParticleFile, read_particles
-from cryodrake.physics.fourier import centred_resize, coeff_to_volume, volume_to_coeff
 from cryodrake.physics.fsc import resolution_A
 from cryodrake.training import conformations, refinement, settling, starts
 from cryodrake.training.bootstrap import BATCH, SCHEDULE
@@ -175,7 +174,7 @@ class AbinitRun:
 
     def _use_start(self, i: int) -> None:
         state, box = self.state, self.store.box
-        full = coeff_to_volume(centred_resize(volume_to_coeff(state.start_maps[i]), box, 3))
+        full = in_box(state.start_maps[i], box)
         state.maps = full.expand(2, refinement.FOLDS, *full.shape).clone()
         state.radius = min(SCHEDULE[-1].last_radius, box / 2)
 

@@ -19,9 +19,8 @@ from torch import Tensor
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.inference import local
 from cryodrake.inference.basins import nearest_deg
-from cryodrake.inference.reference import Reference, box_for_radius, crop_map
+from cryodrake.inference.reference import Reference, box_for_radius, in_box
 from cryodrake.inference.states import States, infer_all
-from cryodrake.physics.fourier import centred_resize, coeff_to_volume, volume_to_coeff
 from cryodrake.physics.masks import around
 from cryodrake.physics.slices import BallGrid, raster
 from cryodrake.training import refinement
@@ -119,7 +118,7 @@ class Conformations:
         self._rescale(states)
         stop_if_asked(self.reporter, self.state.phase)
         self.reporter.step(2)
-        start = torch.cat([self._mean()[None], _padded(small[1:], self.store.box)])
+        start = torch.cat([self._mean()[None], torch.stack([in_box(v, self.store.box) for v in small[1:]])])
         radius = min(refinement.seen_radius(self.halves.inside), self.store.box / 2)
         step = component_step(self.images, self.label, state.joint_rotation, state.joint_shift_px, states, start, radius)
         state.components, state.component_fsc = step.volumes(), step.agreement(self.mask)
@@ -174,7 +173,7 @@ class Conformations:
             poses = state.joint_rotation[rows], state.joint_shift_px[rows]
             fold = component_sums(self.images, rows, *poses, states[rows], start, step.grid)
             volumes = as_references(step.without(fold), state.component_fsc, self.mask)
-            ball = raster(torch.stack([crop_map(v, grid.box) for v in volumes]), grid)
+            ball = raster(torch.stack([in_box(v, grid.box) for v in volumes]), grid)
             for a, mix in enumerate(_coefficients(centres)):
                 self._polish(rows[(nearest[rows] == a) & ~doubtful[rows]], Reference(_mixed(ball, mix), grid))
             maps = torch.einsum("ar,rijk->aijk", _coefficients(few), volumes)
@@ -220,8 +219,3 @@ def _coefficients(states: Float[Tensor, "a z"]) -> Float[Tensor, "a r"]:
 def _mixed(ball: Float[Tensor, "v r2"], mix: Float[Tensor, " r"]) -> Float[Tensor, "v 2"]:
     """One map of the components', column by column in memory as `raster` leaves them."""
     return torch.einsum("r,rcv->cv", mix, ball.T.unflatten(0, (-1, 2))).contiguous().T
-
-
-def _padded(volumes: Float[Tensor, "r d d d"], box: int) -> Float[Tensor, "r d2 d2 d2"]:
-    """The same coefficients in a larger box."""
-    return torch.stack([coeff_to_volume(centred_resize(volume_to_coeff(v), box, 3)) for v in volumes])

@@ -11,13 +11,11 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Complex, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
-from cryodrake.inference.reference import Reference
-from cryodrake.inference.source import AbstractImages
-from cryodrake.physics.fourier import centred_resize, coeff_to_volume, volume_to_coeff
+from cryodrake.inference.reference import Reference, in_box
 from cryodrake.physics.grids import shift_grid, spiral_rotations
 from cryodrake.training.bootstrap import BATCH, SCHEDULE, Bootstrap, Stage
 from cryodrake.training.estimates import image_amplitudes
@@ -33,6 +31,7 @@ SETTLED = 0.01  # of the images that change their class: nearly none
 SURPRISING = -2.0  # standard deviations, within its class
 MANY = 1.5  # times as many as hold surprisingly much of it: then there is something else among them
 LEAST_IMAGES = 200  # that a map can begin with
+LEAST_LOG_MARGINAL = 1.0  # per image, of a class whose relative gain means anything
 FITTING = 0.0  # images that hold less of their map than this look for their shift again
 
 
@@ -41,7 +40,7 @@ class Mixture:
     """What is known of n images and c classes.
 
     Attributes:
-        maps: in the reduced box of `Bootstrap`.
+        maps: in the reduced box of `Bootstrap`, each in a frame of its own.
         posterior: probability of each class; shift_probability: of each node of the shifts' lattice.
         surprise: how much less of its likeliest class's map an image holds than is usual there, in standard deviations.
     """
@@ -58,11 +57,16 @@ class Mixture:
 
 
 class Classification:
-    """How mixtures of a data set are made. mask_radius: of the particle, as a fraction of the box."""
+    """How mixtures of a data set are made; soft assignment to classes and poses as in Scheres et al. (2007, Nat. Methods 4, 27).
+
+    Its methods raise JobStopped where the reporter asks for it.
+
+    Args:
+        mask_radius: of the particle, as a fraction of the box.
+    """
 
     def __init__(self, store: CoefficientStore, mask_radius: float, seed: int, reporter: AbstractReporter):
         self.store, self.mask_radius, self.seed, self.reporter = store, mask_radius, seed, reporter
-        self.images = WeightedImages(store, store.noise, torch.ones(store.n, device=store.device))
         self.lattice_px = shift_grid(SHIFT_EXTENT * store.box, SHIFT_STEP_PX).to(store.device)
 
     def first(self) -> Mixture:
@@ -103,16 +107,20 @@ class Classification:
             one = self._em(rows, volume[None], mixture.shift_probability[rows])
             two = self._em(rows, start.volumes, start.shift_probability)
             # Two maps of one thing are a finer grid of poses: that alone brings some per cent.
-            gain = two.log_marginal / one.log_marginal
+            gain = (two.log_marginal - one.log_marginal) / max(one.log_marginal, LEAST_LOG_MARGINAL)
             if gain > best:
                 best, maps = gain, torch.cat([mixture.maps[:c], mixture.maps[c + 1 :], two.maps])
                 known = mixture.shift_probability.index_copy(0, rows, two.shift_probability)
         return self._shared(maps, known)
 
+    def _images(self, rows: Int64[Tensor, " m"]) -> WeightedImages:
+        """Some of them, all with scale 1: while the map is poor nothing tells scales."""
+        return WeightedImages(self.store.select(rows), self.store.noise, torch.ones(len(rows), device=rows.device))
+
     def _start(self, rows: Int64[Tensor, " m"], schedule: tuple[Stage, ...], classes: int, number: int, words: str) -> Bootstrap:
         """A bootstrap of some images, run to its end; `number` tells it from others."""
         seed = self.seed * 1000 + 300 + number
-        start = Bootstrap(_Part(self.images, rows), len(rows), self.lattice_px, self.mask_radius, seed, schedule, classes)
+        start = Bootstrap(self._images(rows), len(rows), self.lattice_px, self.mask_radius, seed, schedule, classes)
         self.reporter.phase(f"classes {number}", start.total_steps, words)
         done = 0
         while not start.done:
@@ -130,8 +138,8 @@ class Classification:
         halves = [torch.arange(h, len(rows), 2, device=rows.device) for h in (0, 1)]
         runs = []
         for half in halves:
-            part = _Part(self.images, rows[half])
-            runs.append(Bootstrap(part, len(half), self.lattice_px, self.mask_radius, self.seed, (SHARED,), len(maps), maps))
+            images = self._images(rows[half])
+            runs.append(Bootstrap(images, len(half), self.lattice_px, self.mask_radius, self.seed, (SHARED,), len(maps), maps))
             runs[-1].shift_probability.copy_(known[half])
         moved, done = 1.0, 0
         self.reporter.phase(f"sharing {len(maps)}", SHARED.steps, f"sharing {len(rows):,} images among {len(maps)} maps")
@@ -159,7 +167,7 @@ class Classification:
             mine = label == c
             if not bool(mine.any()):
                 continue
-            reference = Reference.build(_enlarged(volume, self.store.box), min(SHARED.last_radius, self.store.box / 2))
+            reference = Reference.build(in_box(volume, self.store.box), min(SHARED.last_radius, self.store.box / 2))
             of_class = torch.where(mine, 0, -1)
             amplitudes = image_amplitudes(self.store, [reference], of_class, rotation, shift_px, self.store.noise)
             surprise[mine] = amplitudes.surprise[mine]
@@ -195,18 +203,3 @@ class _Sharing:
             whole("best_shift"),
             log_marginal,
         )
-
-
-class _Part(AbstractImages):
-    """Some of the images."""
-
-    def __init__(self, images: AbstractImages, rows: Int64[Tensor, " m"]):
-        self.images, self.rows, self.disc = images, rows, images.disc
-
-    def matched(self, rows: Int64[Tensor, " b"], k: int) -> tuple[Complex[Tensor, "b k"], Float[Tensor, "b k"]]:
-        return self.images.matched(self.rows[rows], k)
-
-
-def _enlarged(volume: Float[Tensor, "d d d"], box: int) -> Float[Tensor, "d2 d2 d2"]:
-    """The same coefficients in the images' box."""
-    return coeff_to_volume(centred_resize(volume_to_coeff(volume), box, 3))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.reconstruct import solve
-from cryodrake.inference.reference import box_for_radius, crop_map
+from cryodrake.inference.reference import box_for_radius, in_box
 from cryodrake.inference.source import AbstractImages
 from cryodrake.inference.states import States, component_columns, expected_residual, infer_states
 from cryodrake.physics.fourier import resample_volume
@@ -61,7 +61,7 @@ class SubspaceFit:
         self.block = max(1, POINTS_PER_BLOCK // len(self.kxy))
         self.operators = [SliceOperator(self.grid, part, self.kxy) for part in rotation.split(self.block)]
         self.volumes = torch.zeros(latents.shape[1] + 1, box, box, box, device=mean.device)
-        self.volumes[0] = crop_map(mean, box)
+        self.volumes[0] = in_box(mean, box)
         self.states = States.known(latents)
         self._ascend(self.states)
 
