@@ -4,7 +4,7 @@
 
 Sets by the names of `benchmarks/datasets.py`, made where they are missing; H4 is the rigid one. Each is run with the options of
 OPTIONS, which `--abinit` replaces. Every result is a line of the --out file as soon as it is there, with all that `cryodrake
-evaluate` says of the job and, with classes, of each class's own job.
+evaluate` says of it, curves left out.
 """
 
 import argparse
@@ -43,24 +43,27 @@ def run_once(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any
     if cost.return_code:
         return record | {"failed": commands.end_of(log)}
     status = JobFolder(job).status
-    record |= {"said_converged": status["converged"], "verdict": status["verdict"], "whole": judged(job, data)}
-    record |= {"classes": [judged(folder, data) for folder in sorted((job / "classes").glob("class_*/"))]}
+    record |= {"said_converged": status["converged"], "verdict": status["verdict"], "found": judged(job, data)}
     if not options.keep:
         shutil.rmtree(job)
     return record
 
 
 def judged(job: Path, data: Path) -> dict[str, Any]:
-    """`evaluate` without its curves."""
-    found = asdict(evaluate(EvaluateConfig(job=job, truth=data)))
-    states = found.pop("states") or {}
-    return {name: value for name, value in (found | states).items() if name not in CURVES}
+    """`evaluate` without its curves, the entries on states among the others."""
+
+    def flat(found: dict[str, Any]) -> dict[str, Any]:
+        states, classes = found.pop("states") or {}, found.pop("classes")
+        kept = {name: value for name, value in (found | states).items() if name not in CURVES}
+        return kept | {"classes": [flat(of_class) for of_class in classes]}
+
+    return flat(asdict(evaluate(EvaluateConfig(job=job, truth=data))))
 
 
 def row(record: dict[str, Any]) -> list[Any]:
-    """Of the table; with classes the pose error is the mean of theirs."""
-    whole, classes = record.get("whole", {}), record.get("classes", [])
-    errors = [part["rotation_error_median_deg"] for part in classes or [whole] if part]
+    """Of the table; with classes the pose error is that of the worst."""
+    whole = record.get("found", {})
+    errors = [part["rotation_error_median_deg"] for part in whole.get("classes") or [whole] if part]
     return [
         record["set"],
         record["seed"],
@@ -68,7 +71,7 @@ def row(record: dict[str, Any]) -> list[Any]:
         record["peak_mib"] / 1024,
         record.get("said_converged"),
         "found" if "states explain" in record.get("verdict", "") else "none",
-        sum(errors) / len(errors) if errors else None,
+        max(errors, default=None),
         whole.get("coordinate_r2"),
         whole.get("image_auc_mean"),
         whole.get("static_auc_mean"),

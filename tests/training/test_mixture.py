@@ -139,8 +139,9 @@ def test_the_posterior_is_that_of_the_definition(mixed):
     generator = torch.Generator().manual_seed(0)
     maps = torch.randn(2, 22, 22, 22, generator=generator) * 0.05
     marginal = []
+    images = making._images(torch.arange(store.n))
     for volume in (maps[:1], maps[1:], maps):
-        em = mixture.Bootstrap(making.images, store.n, making.lattice_px, 0.42, 0, (mixture.SHARED,), len(volume), volume)
+        em = mixture.Bootstrap(images, store.n, making.lattice_px, 0.42, 0, (mixture.SHARED,), len(volume), volume)
         rows = torch.arange(40)
         evidence = []
         for row in rows:
@@ -172,3 +173,14 @@ def test_few_images_are_not_parted(mixed):
 def test_options_are_checked(wrong, tmp_path):
     with pytest.raises(InputError, match="classes"):
         AbinitConfig(particles=tmp_path / "a.star", out=tmp_path / "b", **wrong)
+
+
+def test_evaluation_goes_class_by_class(job, mixed):
+    found = evaluate(EvaluateConfig(job=job, truth=mixed))
+    assert found.n == LARGE + SMALL
+    assert found.rotation_error_median_deg is None
+    assert found.states.share_in_right_class > 0.95
+    assert [part.n for part in found.classes] == np.bincount(np.load(job / "classes.npy")).tolist()
+    assert max(part.rotation_error_median_deg for part in found.classes) < 6.0
+    assert "Class 2" in found.summary()
+    assert len(json.loads(found.to_json())["classes"]) == 2

@@ -4,7 +4,7 @@ FSC-AUC is the mean of the unmasked FSC over shells 1 … d/2; `fsc_auc_cryobenc
 the curve over frequency in 1/px from 0 to (d/2 - 1)/d, the origin counted as 1 (so at most 0.492 for 128 px).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -37,12 +37,18 @@ class EvaluateConfig:
 
 
 def evaluate(config: EvaluateConfig) -> EvaluationResult:
-    """Compare the job's map, poses and states with the truth; a job may have only one of them.
+    """Compare the job's map, poses and states with the truth; a job may have only one of them, and one of classes is compared
+    class by class.
 
     Raises:
         InputError: the truth is incomplete, the job has neither map nor poses, or its particles are not the truth's.
     """
     truth = config.truth / "truth"
+    folders = sorted((config.job / "classes").glob("class_*/"))
+    if folders and config.map is None and config.poses is None:
+        classes = tuple(evaluate(replace(config, job=folder)) for folder in folders)
+        of_all = MatchedParticles.read(config.job / "particles.star", truth).truth_rows
+        return EvaluationResult(n=len(of_all), states=evaluate_states(config.job, truth, None, of_all, None), classes=classes)
     map_path = config.map or config.job / "maps" / "consensus.mrc"
     poses_path = config.poses or config.job / "particles.star"
     has_map = config.map is not None or map_path.exists()

@@ -20,6 +20,8 @@ class EvaluationResult:
         global_rotation: A of `inference.alignment`, of the map where there is one.
         map_offset_px: o of the map, in its voxels.
         states: where the truth has several.
+        classes: of each class's own job, where the job has classes: their maps and poses are in frames of their own, so there is
+            no map and no pose error of the whole.
     """
 
     n: int
@@ -44,6 +46,7 @@ class EvaluationResult:
     global_rotation: tuple[tuple[float, ...], ...] | None = None
     map_offset_px: tuple[float, ...] | None = None
     states: StatesResult | None = None
+    classes: tuple["EvaluationResult", ...] = ()
 
     def to_json(self) -> str:
         """One JSON object, the attributes as keys."""
@@ -52,7 +55,10 @@ class EvaluationResult:
     def summary(self) -> str:
         """The same for people."""
         on_states = self.states.words() if self.states else []
-        return "\n".join([*_words_on_map(self), *_words_on_poses(self), *on_states])
+        on_classes = []
+        for number, found in enumerate(self.classes, 1):
+            on_classes += [f"Class {number}, {found.n:,} particles:", *(f"  {line}" for line in found.summary().split("\n"))]
+        return "\n".join([*_words_on_map(self), *_words_on_poses(self), *on_states, *on_classes])
 
 
 def _words_on_map(result: EvaluationResult) -> list[str]:

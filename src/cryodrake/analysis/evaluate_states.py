@@ -22,6 +22,7 @@ from cryodrake.analysis.job_states import check_rows, read_classes, read_latents
 from cryodrake.analysis.regression import FOLDS, some_rows
 from cryodrake.errors import InputError
 
+APART = 10.0  # standard deviations of latents, between classes
 MOST_ROWS = 20_000  # of latents that are regressed and clustered: enough for two digits
 
 
@@ -48,7 +49,7 @@ def evaluate_states(
     for name, table in (("latents.npy", latents), ("classes.npy", classes)):
         if table is not None:
             check_rows(job, name, len(table), len(state))
-    if latents is not None or classes is not None:
+    if (latents is not None or classes is not None) and not (job / "classes").is_dir():  # else they are compared class by class
         decoder = open_decoder(job, latents, classes)
         if decoder is None or map_ is None:
             missing = "has no map to align" if map_ is None else "holds no decoder and no maps of classes"
@@ -57,7 +58,8 @@ def evaluate_states(
             z = latents if latents is not None else classes[:, None].astype(np.float64)  # type: ignore[index]
             found |= score_images(decoder, z, state, map_, truth)
     if latents is not None:
-        found |= score_latents(latents, state, _coordinates(truth, n_states))
+        points = latents if classes is None else apart(latents, classes)
+        found |= score_latents(points, state, _coordinates(truth, n_states))
     if classes is not None:
         found["share_in_right_class"] = share_in_right_class(classes, state)
     if error_deg is not None:
@@ -104,6 +106,11 @@ def score_latents(
         else:
             found |= line_scores(latents, coordinates[state])
     return found
+
+
+def apart(latents: Float[np.ndarray, "n z"], classes: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n z2"]:
+    """Latents with their class beside them: those of different classes have nothing in common, and lie far from each other."""
+    return np.concatenate([latents, APART * max(float(latents.std()), 1e-6) * np.eye(classes.max() + 1)[classes]], axis=1)
 
 
 def _per_state(values: np.ndarray, state: Int[np.ndarray, " n"], n_states: int) -> list[np.ndarray | None]:

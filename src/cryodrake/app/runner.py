@@ -20,6 +20,7 @@ TO_OPEN = {
     "maps/half1_unfil.mrc": "its first half map, half2_unfil.mrc beside it",
     "maps/view.cxc": "opens the maps in ChimeraX",
     "particles.star": "the particles with their poses",
+    "classes": "each class's own job, class_01 the largest",
     "figures/progress.png": "the map over the run",
     "figures/fsc.png": "the half maps' agreement",
     "figures/views.png": "where the particles were seen from",

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 
-from cryodrake.fields.grid import GridField
 from cryodrake.fields.network import AbstractNetworkField
 from cryodrake.fields.precision import fast_products
 from cryodrake.fields.target import FieldTarget
@@ -13,7 +12,7 @@ from cryodrake.fields.target import FieldTarget
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How a network is fitted; measured in benchmarks/fields.py."""
+    """How a network is fitted; measured in benchmarks/bench_fields.py."""
 
     epochs: int = 8
     """Passes over the half lattice."""
@@ -52,12 +51,6 @@ def fit_network(field: AbstractNetworkField, target: FieldTarget, settings: FitS
             total += loss.detach()
         losses.append(total / steps)
     return [float(x) for x in losses]
-
-
-def fit_grid(field: GridField, target: FieldTarget) -> None:
-    """The voxel field's fit is the target's own map."""
-    with torch.no_grad():
-        field.density.copy_(target.density)
 
 
 def _rate(step: int, warmup: int, total: int) -> float:

@@ -35,7 +35,12 @@ OpenPart = Callable[[AbinitConfig], JobFolder]
 
 
 def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, open_part: OpenPart) -> None:
-    """The whole job. `open_part` makes or resumes the folder of a class's job from its options."""
+    """The whole job. `open_part` makes or resumes the folder of a class's job from its options.
+
+    Raises:
+        InputError: unusable particles, or a folder that cannot be used.
+        JobStopped: where the reporter asks for it; resumable.
+    """
     torch.manual_seed(config.seed)
     particles, store = load(config, job, reporter)
     mixture = by_size(_tell_apart(config, job, reporter, store))
@@ -149,7 +154,7 @@ def _write_particles(job: JobFolder, folders: list[Path], mixture: Mixture, part
     write_npy_atomic(job.path / "class_posterior.npy", mixture.posterior.cpu().numpy())
     write_particles(
         job, particles, torch.from_numpy(rotations), torch.from_numpy(shifts_A), torch.from_numpy(half),
-        torch.from_numpy(confidence), {"rlnClassNumber": label + 1},
+        torch.from_numpy(confidence), label,
     )  # fmt: skip
 
 

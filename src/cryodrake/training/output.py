@@ -5,12 +5,11 @@ field's. Both come from the same sums; the half maps are unfiltered, and from po
 """
 
 import io
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
@@ -80,17 +79,19 @@ def write_particles(
     shift_A: Float[Tensor, "n 2"],
     half: Tensor,
     confidence: Tensor,
-    extra: Mapping[str, np.ndarray] | None = None,
+    classes: Int[np.ndarray, " n"] | None = None,
 ) -> None:
-    """particles.star with `extra` columns, and a .cs beside it when a .cs came in."""
+    """particles.star, and a .cs beside it when a .cs came in; `classes` from 0, which RELION counts from 1."""
     poses: dict[str, Any] = {
         "rotations": rotation.cpu().double().numpy(),
         "shifts_A": shift_A.cpu().double().numpy(),
         "half_set": half.cpu().numpy(),
     }
-    particles.write_star(job.path / "particles.star", confidence=confidence.cpu().double().numpy(), extra=extra, **poses)
+    in_star = {} if classes is None else {"rlnClassNumber": classes + 1}
+    particles.write_star(job.path / "particles.star", confidence=confidence.cpu().double().numpy(), extra=in_star, **poses)
     if particles.path.suffix == ".cs":
-        particles.write_cs(job.path / "particles.cs", **poses)
+        in_cs = {} if classes is None else {"alignments3D/class": classes.astype(np.uint32)}
+        particles.write_cs(job.path / "particles.cs", extra=in_cs, **poses)
 
 
 def shifts_in_A(shift_px: Float[Tensor, "n 2"], store: CoefficientStore) -> Float[Tensor, "n 2"]:
