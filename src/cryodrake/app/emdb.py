@@ -47,12 +47,12 @@ def main(config: EmdbConfig) -> None:
     from cryodrake.analysis.figures_surface import contour_level
     from cryodrake.analysis.map_agreement import compare_maps
     from cryodrake.analysis.map_folder import write_map_views
-    from cryodrake.app.folders import make_folder, refuse_taken_folder
+    from cryodrake.app.folders import make_folder, refuse_taken
     from cryodrake.io.atomic import write_text_atomic
     from cryodrake.io.emdb import write_fsc_xml
     from cryodrake.io.mrc import write_map
 
-    refuse_taken_folder(config.out)
+    refuse_taken(config.out)
     maps, pixel_size_A = job_maps(config)
     facts, particles = facts_of(config)
     level = contour_level(torch.from_numpy(maps[0])) if config.level is None else config.level
