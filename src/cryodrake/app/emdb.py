@@ -77,11 +77,14 @@ def job_maps(config: EmdbConfig) -> tuple[list[Float32[np.ndarray, "d d d"]], fl
     """The map and its half maps in the hand asked for, and their voxel size in Å.
 
     Raises:
-        InputError: one is missing, or they do not lie on one grid.
+        InputError: one is missing, they do not lie on one grid, or the job has classes.
     """
     from cryodrake.analysis.map_pair import read_finite, read_like
     from cryodrake.app.export import flipped_map
 
+    if (config.job / "classes.npy").exists():
+        do = f"cryodrake emdb {config.job / 'classes' / 'class_01'}, and so on"
+        raise InputError("has classes, each of them a job and an entry of its own", where=config.job, do=do)
     folder = config.job / "maps" if config.state is None else config.job / "maps" / "states"
     prefix = "" if config.state is None else f"state_{config.state:02d}_"
     first = folder / f"{prefix.rstrip('_') or 'consensus'}.mrc"
