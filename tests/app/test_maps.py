@@ -168,6 +168,7 @@ def test_a_state_is_deposited_in_the_other_hand_with_its_mask(job, run, tmp_path
     assert np.array_equal(map_of(out / "emd_mask.mrc"), flipped_map(given.numpy()))
     text = (out / "checklist.txt").read_text()
     assert "recommended contour level          0.7" in text
+    assert "volume #1 style surface step 1 level 0.7 " in (out / "view.cxc").read_text()
     assert "It was changed (--flip)" in text
     assert "the half sets: poses of both" in text
 

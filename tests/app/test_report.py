@@ -153,12 +153,15 @@ def test_a_job_that_has_only_begun_is_reported(job):
         ("job.toml", 'command = "simulate"\n[options]\n', "one of abinit"),
         ("status.json", "{", "status.json"),
         ("status.json", "[1]", "holds no table"),
+        ("status.json", '{"warnings": "abc"}', "warnings is 'abc'"),
+        ("status.json", '{"confident_share": "all"}', "confident_share is 'all'"),
+        ("analysis/diagnostics.json", '{"leaks": [1]}', "leaks are no tables"),
         ("maps/fsc.csv", "a,b\n1,2\n", "frequency_inv_A"),
         ("maps/fsc.csv", "frequency_inv_A,fsc,fsc_unmasked\n0,nan,1\n", "values that are none"),
     ],
 )
 def test_damage_is_the_users_to_know(job, capsys, name, content, says):
-    (job / name).unlink()
+    (job / name).unlink(missing_ok=True)
     if content is not None:
         (job / name).write_text(content)
     assert main(["report", str(job)]) == 2

@@ -5,8 +5,9 @@ comes or goes is seen to; other maps each at their own.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -37,8 +38,11 @@ def write_series_views(folder: Path, paths: Sequence[Path]) -> list[Path]:
     return [opened, *(write_still(path.with_suffix(".png"), small_map(path), level, zoom) for path in paths)]
 
 
-def write_map_views(folder: Path, names: Sequence[str]) -> list[Path]:
+def write_map_views(folder: Path, names: Sequence[str], levels: Mapping[str, float] = MappingProxyType({})) -> list[Path]:
     """view.cxc and stills of single maps: those of these names that are there, the first one seen at once, the others hidden.
+
+    Args:
+        levels: by name; where there is none it is the map's own.
 
     Returns:
         The files written.
@@ -50,7 +54,7 @@ def write_map_views(folder: Path, names: Sequence[str]) -> list[Path]:
     shown, written = [], []
     for i, path in enumerate(paths):
         volume = small_map(path)
-        level = contour_level(volume)
+        level = levels[path.name] if path.name in levels else contour_level(volume)
         shown.append(ShownMap(path.name, level, SHADES[i % len(SHADES)], is_visible=i == 0))
         if not is_half_map(path):
             written.append(write_still(path.with_suffix(".png"), volume, level))

@@ -66,7 +66,7 @@ def main(config: EmdbConfig) -> None:
     write_fsc_xml(targets[4], frequency, found.table["fsc_corrected"].to_numpy(), "FSC, corrected for the mask")
     write_fsc(config.out / "fsc.png", found.table)
     write_image(targets[5], maps[0], level)
-    write_map_views(config.out, list(FILES)[:4])
+    write_map_views(config.out, list(FILES)[:4], {targets[0].name: level})
     entry = DepositedMap(maps[0].shape[0], pixel_size_A, level, found.resolution_A, mask.mass_kDa)
     write_text_atomic(config.out / "checklist.txt", checklist(entry, facts, particles))
     print("\n".join([*found.words, *(f"  {config.out / name}  {words}" for name, words in FILES.items())]))

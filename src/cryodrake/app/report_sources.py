@@ -17,6 +17,9 @@ from cryodrake.io.toml import load_toml
 from cryodrake.training.config import AbinitConfig, BackprojectConfig, TrainConfig
 
 CONFIGS = {"abinit": AbinitConfig, "train": TrainConfig, "backproject": BackprojectConfig}
+KINDS: dict[str, type | tuple[type, ...]] = {  # of what the report reads from status.json and diagnostics.json
+    "warnings": list, "confident_share": (int, float), "leaks": list, "notes": list,
+}  # fmt: skip
 PICTURE_FOLDERS = ("figures", "analysis", "maps")
 
 
@@ -85,6 +88,12 @@ def _json(path: Path) -> dict[str, Any] | None:
         raise InputError(f"cannot be read: {error}", where=path, expected="JSON") from None
     if not isinstance(value, dict):
         raise InputError("holds no table", where=path, expected="a JSON object")
+    for name, kind in KINDS.items():
+        found = value.get(name)
+        if found is not None and not isinstance(found, kind):
+            raise InputError(f"{name} is {str(found)[:60]!r}", where=path, expected="as a job writes it")
+    if not all(isinstance(leak, dict) for leak in value.get("leaks") or ()):
+        raise InputError("leaks are no tables", where=path, expected="as `cryodrake analyze` writes them")
     return value
 
 
