@@ -95,7 +95,7 @@ def series_look(maps: Iterable[Float[Tensor, "d d d"]], level: float | None = No
         total, envelope = (volume, volume) if n == 0 else (total + volume, torch.maximum(envelope, volume))
         n += 1
     level = contour_level(total / n) if level is None else level
-    return level, zoom_to([without_dust(envelope, level)], level)
+    return level, zoom_to(without_dust(envelope, level), level)
 
 
 def small_map(path: Path) -> Float[Tensor, "d d d"]:
@@ -113,6 +113,6 @@ def write_still(
 ) -> Path:
     """A picture (.png) of the map's surface from the side. Raises InputError where the folder is not writable."""
     clean = without_dust(volume, level)
-    zoom = zoom_to([clean], level) if zoom is None else zoom
+    zoom = zoom_to(clean, level) if zoom is None else zoom
     write_png(target, on_white(shade(clean, level, side_view(VIEW_deg), size_px, zoom)))
     return target
