@@ -7,11 +7,14 @@ import torch
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from cryodrake.analysis.figures import write_figures
+from cryodrake.analysis.figures import DRAWINGS
 from cryodrake.analysis.figures_curves import mollweide
 from cryodrake.analysis.figures_progress import COLUMNS, FRAMES_A_STAGE, FRAMES_AT_END
 from cryodrake.analysis.figures_surface import LIGHT, contour_level, level_of_share, shade, share_above, without_dust
 from cryodrake.io.job import JobFolder
+from cryodrake.io.mrc import write_map
+from cryodrake.io.relion_write import write_new_star
+from cryodrake.io.table import ParticleTable
 from cryodrake.training.stages import save_stage
 
 
@@ -97,6 +100,11 @@ def test_mollweide_is_equal_area_and_z_is_up():
 
 
 @pytest.fixture
+def rotations():
+    return Rotation.random(500, rng=np.random.default_rng(1)).as_matrix()
+
+
+@pytest.fixture
 def job(tmp_path):
     job = JobFolder.create(tmp_path / "job")
     for i in range(10):
@@ -107,8 +115,19 @@ def job(tmp_path):
     return job
 
 
-def test_all_figures_of_a_run(job):
-    written = write_figures(job, Rotation.random(500, rng=np.random.default_rng(1)).as_matrix())
+def with_particles(job, rotations):
+    n = len(rotations)
+    table = ParticleTable(np.full(n, 4.0), np.zeros(n, int), np.full(n, 24), None, rotations, np.zeros((n, 2)))
+    write_new_star(job.path / "particles.star", table, ("a.mrcs",), np.zeros(n, int), np.arange(n))
+    return job
+
+
+def all_drawn(job):
+    return [path for drawing in DRAWINGS for path in drawing(job)]
+
+
+def test_all_figures_of_a_run(job, rotations):
+    written = all_drawn(with_particles(job, rotations))
     assert sorted(p.name for p in written) == [
         "fsc.csv",
         "fsc.png",
@@ -131,9 +150,8 @@ def test_all_figures_of_a_run(job):
         assert film.info["loop"] == 0
 
 
-def test_the_numbers_of_every_figure_stand_beside_it(job):
-    rotations = Rotation.random(500, rng=np.random.default_rng(1)).as_matrix()
-    written = write_figures(job, rotations)
+def test_the_numbers_of_every_figure_stand_beside_it(job, rotations):
+    written = all_drawn(with_particles(job, rotations))
     assert {path.with_suffix(".csv") for path in written if path.suffix == ".png"} == {p for p in written if p.suffix == ".csv"}
     pd.testing.assert_frame_equal(
         pd.read_csv(job.figures / "fsc.csv"), pd.read_csv(job.maps / "fsc.csv"), check_exact=False, rtol=1e-6
@@ -151,5 +169,20 @@ def test_the_numbers_of_every_figure_stand_beside_it(job):
 
 def test_a_run_with_nothing_to_show_writes_nothing(tmp_path):
     job = JobFolder.create(tmp_path / "job")
-    assert write_figures(job, None) == []
+    assert all_drawn(job) == []
     assert list(job.figures.iterdir()) == []
+
+
+def test_classes_are_no_way_and_have_no_common_views(job, rotations):
+    """Poses in the frames of several maps make no distribution, and a level of their own fits maps that share no scale."""
+    np.save(job.path / "classes.npy", np.arange(500) % 2)
+    (job.maps / "states").mkdir()
+    for i, height in enumerate((1.0, 50.0)):
+        write_map(job.maps / "states" / f"state_{i:02d}.mrc", height * blob(24, radius=6.0).numpy(), 4.0)
+    names = {path.name for path in all_drawn(with_particles(job, rotations))}
+    assert {"state_00.png", "state_01.png", "view.cxc"} <= names
+    assert "views.png" not in names
+    text = (job.maps / "states" / "view.cxc").read_text()
+    assert "volume morph" not in text
+    levels = [float(line.split("level ")[1].split()[0]) for line in text.splitlines() if line.startswith("volume #")]
+    assert levels[1] == pytest.approx(50 * levels[0], rel=0.01)

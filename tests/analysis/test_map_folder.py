@@ -12,7 +12,7 @@ from PIL import Image
 from cryodrake.analysis.map_folder import (
     LARGEST_BOX,
     is_half_map,
-    series_level,
+    series_look,
     small_map,
     write_component_views,
     write_map_views,
@@ -43,11 +43,27 @@ def dark_share(path):
 def test_a_series_has_one_level_so_that_what_goes_is_seen_to_go(tmp_path):
     """The second map is the first with half of the density: at the common level less of it is left."""
     paths = [write(tmp_path, "vol_0.mrc", ball(7.0)), write(tmp_path, "vol_1.mrc", ball(7.0, 0.55))]
-    level = write_series_views(tmp_path, paths)
-    assert level == series_level(paths)
+    assert [path.name for path in write_series_views(tmp_path, paths)] == ["view.cxc", "vol_0.png", "vol_1.png"]
+    level, _ = series_look(map(small_map, paths))
     assert 0.2 < level < 0.55
     assert dark_share(tmp_path / "vol_1.png") < 0.95 * dark_share(tmp_path / "vol_0.png")
     assert (tmp_path / "view.cxc").read_text().count(f"level {level:.5g}") >= 3
+
+
+def test_no_map_of_a_series_is_cut(tmp_path):
+    """The middle one is the largest: its still leaves white all round, as do those of the others, at one zoom."""
+    paths = [write(tmp_path, f"vol_{i}.mrc", ball(radius)) for i, radius in enumerate((4.0, 9.0, 5.0))]
+    write_series_views(tmp_path, paths)
+    seen = []
+    for path in paths:
+        with Image.open(path.with_suffix(".png")) as picture:
+            dark = np.asarray(picture.convert("L")) < 250
+        assert not dark[[0, -1]].any()
+        assert not dark[:, [0, -1]].any()
+        seen.append(np.sqrt(dark.mean() / np.pi) * 2)
+    level, zoom = series_look(map(small_map, paths))
+    radii = [np.sqrt(float((ball(r)[BOX // 2] > level).sum()) / np.pi) for r in (4.0, 9.0, 5.0)]
+    assert seen == pytest.approx([zoom * radius / (BOX / 2) for radius in radii], rel=0.06)
 
 
 def test_single_maps_have_levels_of_their_own_and_half_maps_no_stills(tmp_path):

@@ -1,10 +1,13 @@
 """What a report says: resolution, caveats and papers, against jobs whose truth is known."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from cryodrake.analysis.references import REASONS, papers_behind
+from cryodrake.analysis.report_input import extent, extent_words
 from cryodrake.analysis.report_quality import Curve, statements
 from cryodrake.analysis.viewing import coverage
 
@@ -95,6 +98,12 @@ def test_views_from_one_side_are_a_warning():
     assert [s.level for s in said(views=one_side) if s.words == one_side.words] == ["bad"]
 
 
+def test_values_that_agree_to_four_digits_are_one():
+    assert extent_words(extent(np.array([2.7, 2.0, 2.5]))) == "2 to 2.7"
+    assert extent_words(extent(np.array([1.06, 1.0600001]))) == "1.06"
+    assert extent_words(extent(np.array([512, 512]))) == "512"
+
+
 def dois(*arguments):
     return {reason.paper.doi for _, reason in papers_behind(*arguments)}
 
@@ -123,5 +132,8 @@ def test_options_that_call_for_a_paper_are_named():
     assert found["half sets"] == ""
 
 
-def test_every_paper_has_a_doi_of_the_usual_form():
-    assert all(reason.paper.doi.startswith("10.") and "/" in reason.paper.doi for reason in REASONS)
+def test_every_paper_can_be_found():
+    papers = {reason.paper for reason in REASONS}
+    assert {paper.title.split(":")[0] for paper in papers if not paper.doi} == {"CryoDRGN2"}
+    assert all(re.fullmatch(r"10\.\d{4,5}/\S+", paper.doi) for paper in papers if paper.doi)
+    assert all("(" in paper.where for paper in papers if not paper.doi)  # where to look instead

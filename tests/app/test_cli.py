@@ -16,6 +16,7 @@ import torch
 from cryodrake.app.cli import COMMANDS, main, parse
 from cryodrake.app.options import write_options
 from cryodrake.errors import InputError, JobStopped
+from cryodrake.io.mrc import write_map
 
 
 def count(config, job, reporter):
@@ -38,6 +39,9 @@ def count(config, job, reporter):
     if config.seed == 4:
         reporter.stage("ball", np.ones((16, 16, 16), dtype=np.float32), 4.0, 20.0)
         (job.maps / "fsc.csv").write_text("a table that nobody can plot\n")
+        (job.maps / "consensus.mrc").write_bytes(b"no map")
+        (job.maps / "states").mkdir()
+        write_map(job.maps / "states" / "state_00.mrc", np.eye(16, dtype=np.float32) + np.zeros((16, 16, 16), np.float32), 4.0)
     (job.maps / "total.txt").write_text(str(total))
     reporter.finish(True, "it converged")
 
@@ -109,7 +113,11 @@ def test_figures_are_drawn_and_a_fault_in_one_costs_no_run(tmp_path, run_main):
     assert (code, status(job)["state"]) == (0, "finished")
     assert (job / "figures" / "progress.png").exists()
     assert "some figures could not be drawn" in err
-    assert "some figures could not be drawn" in status(job)["warnings"][0]
+    warned = status(job)["warnings"]
+    assert len(warned) == 2
+    assert all("some figures could not be drawn" in text for text in warned)
+    assert "consensus.mrc" in warned[1]  # a damaged map is no reason either
+    assert (job / "maps" / "states" / "state_00.png").exists()
     assert "Traceback" in (job / "log.txt").read_text()
 
 

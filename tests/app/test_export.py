@@ -105,6 +105,19 @@ def test_flip_turns_poses_and_maps(job, tmp_path):
     assert np.array_equal(volume, flipped_map(read_map(job / "maps" / "consensus.mrc")[0]))
 
 
+def test_flip_turns_the_maps_of_states_too(job, tmp_path):
+    (job / "maps" / "states").mkdir()
+    state = lopsided(BOX).astype(np.float32) ** 2
+    write_map(job / "maps" / "states" / "state_00.mrc", state, PIXEL_A)
+    assert main(["export", str(job), "-o", str(tmp_path / "out.star"), "--flip"]) == 0
+    assert main(["export", str(job), "-o", str(tmp_path / "drgn"), "--flip"]) == 0
+    for path in (tmp_path / "out_states_state_00.mrc", tmp_path / "drgn" / "states_state_00.mrc"):
+        assert np.array_equal(read_map(path)[0], flipped_map(state))
+    (tmp_path / "out.star").unlink()
+    assert main(["export", str(job), "-o", str(tmp_path / "out.star"), "--flip"]) == 2  # not over the maps
+    assert not (tmp_path / "out.star").exists()
+
+
 def test_states_and_classes_are_columns_that_were_not_there(job, tmp_path):
     latents = np.random.default_rng(1).normal(size=(N, 2)).astype(np.float32)
     np.save(job / "latents.npy", latents)

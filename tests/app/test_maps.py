@@ -11,7 +11,6 @@ from scipy.spatial.transform import Rotation
 
 from cryodrake.app.cli import main
 from cryodrake.app.export import flipped_map
-from cryodrake.io.emdb import read_fsc_xml
 from cryodrake.io.mrc import read_map, write_map
 from cryodrake.io.relion_write import write_new_star
 from cryodrake.io.table import CTFColumns, ParticleTable
@@ -71,7 +70,8 @@ def test_fsc_writes_its_curves_three_ways(job, run, tmp_path):
     table = pd.read_csv(tmp_path / "out" / "fsc.csv")
     assert list(table) == ["frequency_inv_A", "fsc_unmasked", "fsc_masked", "fsc_randomised", "fsc_corrected"]
     assert table["frequency_inv_A"].to_numpy() == pytest.approx(np.arange(1, BOX // 2 + 1) / (BOX * PIXEL_A), rel=1e-5)
-    frequency, curve = read_fsc_xml(tmp_path / "out" / "fsc.xml")
+    points = ET.parse(tmp_path / "out" / "fsc.xml").getroot().iter("coordinate")
+    frequency, curve = np.array([(float(point.findtext("x")), float(point.findtext("y"))) for point in points]).T
     assert frequency == pytest.approx(table["frequency_inv_A"].to_numpy(), abs=1e-6)
     assert curve == pytest.approx(table["fsc_corrected"].to_numpy(), abs=1e-6)
     # Gaussians 1.7 voxels wide and noise: signal at low frequency, none at high, and more agreement inside the mask.
@@ -168,6 +168,7 @@ def test_a_state_is_deposited_in_the_other_hand_with_its_mask(job, run, tmp_path
     assert np.array_equal(map_of(out / "emd_mask.mrc"), flipped_map(given.numpy()))
     text = (out / "checklist.txt").read_text()
     assert "recommended contour level          0.7" in text
+    assert "volume #1 style surface step 1 level 0.7 " in (out / "view.cxc").read_text()
     assert "It was changed (--flip)" in text
     assert "the half sets: poses of both" in text
 
@@ -178,4 +179,6 @@ def test_a_deposition_without_half_maps_is_refused(job, run, tmp_path):
     assert code == 2
     assert "half2_unfil.mrc: no such map" in err
     assert run("emdb", job, "-o", tmp_path / "entry", "--state", 7)[0] == 2
+    np.save(job / "classes.npy", np.zeros(N, int))
+    assert f"cryodrake emdb {job}/classes/class_01" in run("emdb", job, "-o", tmp_path / "entry")[2]
     assert not (tmp_path / "entry").exists()

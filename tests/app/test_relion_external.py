@@ -90,6 +90,15 @@ def test_failure_leaves_its_mark_alone(project, options, code, capsys):
     assert marks(project) == {"RELION_JOB_EXIT_SUCCESS"}
 
 
+def test_it_is_no_success_before_relion_can_find_its_files(project):
+    (project / "RELION_OUTPUT_NODES.star").mkdir()  # stands in the way, as a full disk would
+    assert call() == 1
+    assert marks(project) == {"RELION_JOB_EXIT_FAILURE"}
+    (project / "RELION_OUTPUT_NODES.star").rmdir()
+    assert call() == 0
+    assert marks(project) == {"RELION_JOB_EXIT_SUCCESS"}
+
+
 def test_a_finished_job_that_is_continued_stays_so(project):
     assert call() == 0
     made = (project / "cryodrake" / "maps" / "total.txt").stat().st_mtime_ns

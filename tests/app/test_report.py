@@ -2,15 +2,18 @@
 
 import base64
 import json
+from html import escape
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from cryodrake.analysis.viewing import coverage
 from cryodrake.app.cli import main
 from cryodrake.app.options import write_options
 from cryodrake.io.html import table
+from cryodrake.io.particles import read_particles
 from cryodrake.io.relion_write import write_new_star
 from cryodrake.io.table import CTFColumns, ParticleTable
 from cryodrake.training.config import AbinitConfig
@@ -150,12 +153,15 @@ def test_a_job_that_has_only_begun_is_reported(job):
         ("job.toml", 'command = "simulate"\n[options]\n', "one of abinit"),
         ("status.json", "{", "status.json"),
         ("status.json", "[1]", "holds no table"),
+        ("status.json", '{"warnings": "abc"}', "warnings is 'abc'"),
+        ("status.json", '{"confident_share": "all"}', "confident_share is 'all'"),
+        ("analysis/diagnostics.json", '{"leaks": [1]}', "leaks are no tables"),
         ("maps/fsc.csv", "a,b\n1,2\n", "frequency_inv_A"),
         ("maps/fsc.csv", "frequency_inv_A,fsc,fsc_unmasked\n0,nan,1\n", "values that are none"),
     ],
 )
 def test_damage_is_the_users_to_know(job, capsys, name, content, says):
-    (job / name).unlink()
+    (job / name).unlink(missing_ok=True)
     if content is not None:
         (job / name).write_text(content)
     assert main(["report", str(job)]) == 2
@@ -167,3 +173,24 @@ def test_it_goes_where_it_is_told(job, tmp_path, capsys):
     assert main(["report", str(job), "-o", str(tmp_path / "r.html")]) == 0
     assert str(tmp_path / "r.html") in capsys.readouterr().out
     assert main(["report", str(job), "-o", str(tmp_path / "r.pdf")]) == 2
+    (tmp_path / "mine.html").write_text("precious")
+    assert main(["report", str(job), "-o", str(tmp_path / "mine.html")]) == 2
+    assert (tmp_path / "mine.html").read_text() == "precious"
+    assert report(job) == report(job)  # its own, again
+
+
+def test_what_is_not_known_of_the_optics_is_not_said_to_differ(job):
+    star = "data_\n\nloop_\n_rlnImageName\n_rlnDetectorPixelSize\n_rlnMagnification\n1@a.mrcs 3.5 10000\n2@a.mrcs 3.5 10000\n"
+    (job / "particles.star").write_text(star)
+    cells = ("2", "not known", "3.5", "not known", "not known", "not known")
+    assert f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" in report(job)
+
+
+def test_views_are_not_counted_over_the_frames_of_several_classes(job):
+    one_frame = report(job)
+    np.save(job / "classes.npy", np.arange(N) % 2)
+    several = report(job)
+    words = coverage(read_particles(job / "particles.star", need_images=False).table.rotations).words
+    assert escape(words) in one_frame
+    assert escape(words) not in several
+    assert "a job of its own for each class" not in several  # there is none

@@ -38,6 +38,8 @@ def test_the_script_says_what_was_asked(here):
     assert lines[0] == "#!/bin/bash"
     assert shlex.split(lines[-1]) == ["exec", sys.executable, "-m", "cryodrake", *ABINIT]
     assert subprocess.run(["bash", "-n", "job 1.slurm"], check=False).returncode == 0
+    (log,) = [line for line in lines if line.startswith("#SBATCH --output=")]
+    assert shlex.split(log, comments=False)[1:] == [f"--output={here}/job 1.log"]  # sbatch splits at blanks that are not quoted
 
 
 def test_no_cards_and_no_partition_leave_no_line(here):
@@ -46,6 +48,15 @@ def test_no_cards_and_no_partition_leave_no_line(here):
     assert "--gres" not in text
     assert "--partition" not in text
     assert "{{" not in text
+
+
+def test_a_job_that_is_resumed_has_its_script_anew_but_no_file_of_ones_own_is_lost(here):
+    assert main(["slurm", "--write-only", "abinit", "a.star", "--out=job"]) == 0
+    assert main(["slurm", "--write-only", "--hours", "2", "abinit", "a.star", "--out=job"]) == 0
+    assert "#SBATCH --time=2:00:00" in (here / "job.slurm").read_text()
+    (here / "mine.sh").write_text("precious")
+    assert main(["slurm", "--write-only", "--script", "mine.sh", *ABINIT]) == 2
+    assert (here / "mine.sh").read_text() == "precious"
 
 
 def test_sbatch_gets_the_script_and_its_answer_is_shown(here, monkeypatch, capsys):

@@ -44,9 +44,9 @@ def test_a_series_is_morphed_through_all_its_maps(series, tmp_path):
 
 
 def test_single_maps_have_their_own_levels_and_hands_of_colour(tmp_path):
-    maps = [ShownMap("a map.mrc", 0.5), ShownMap("pc_1.mrc", 2.0, "goldenrod", is_visible=False, negative_colour="royal blue")]
+    maps = [ShownMap("a;map #1.mrc", 0.5), ShownMap("pc_1.mrc", 2.0, "goldenrod", is_visible=False, negative_colour="royal blue")]
     runs, _ = commands(write_maps(tmp_path, maps).read_text())
-    assert 'open "a map.mrc" id 1' in runs
+    assert 'open "a;map #1.mrc" id 1' in runs
     assert 'volume #1 style surface step 1 level 0.5 color "cornflower blue"' in runs
     assert 'volume #2 style surface step 1 level -2 color "royal blue" level 2 color goldenrod' in runs
     assert [line for line in runs if line.startswith("hide")] == ["hide #2 models"]

@@ -6,10 +6,8 @@ The questions are those of OneDep for a single-particle map (https://deposit.wwp
 
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Float
-
 from cryodrake import __version__
+from cryodrake.analysis.report_input import extent, extent_words
 from cryodrake.io.table import ParticleTable
 
 IMAGE_px = 500
@@ -109,18 +107,13 @@ def _known(entry: DepositedMap, facts: JobFacts, particles: ParticleTable) -> li
         ctf = particles.ctf
         defocus_um = (ctf.defocus_u_A + ctf.defocus_v_A) / 2e4
         values += [
-            ("acceleration voltage", f"{_range(ctf.voltage_kV)} kV"),
-            ("spherical aberration", f"{_range(ctf.cs_mm)} mm"),
-            ("amplitude contrast", _range(ctf.amplitude_contrast)),
-            ("defocus of the particles", f"{_range(defocus_um)} µm"),
+            ("acceleration voltage", f"{extent_words(extent(ctf.voltage_kV))} kV"),
+            ("spherical aberration", f"{extent_words(extent(ctf.cs_mm))} mm"),
+            ("amplitude contrast", extent_words(extent(ctf.amplitude_contrast))),
+            ("defocus of the particles", f"{extent_words(extent(defocus_um))} µm"),
             ("CTF correction", "amplitude and phase, during reconstruction"),
         ]
     return values
-
-
-def _range(values: Float[np.ndarray, " n"]) -> str:
-    low, high = float(np.min(values)), float(np.max(values))
-    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 
 def _to_check(facts: JobFacts) -> list[str]:

@@ -26,7 +26,7 @@ class ExportConfig:
     classes: bool = False
     """Also write the job's classes, or the clusters of `analyze`, as rlnClassNumber or alignments3D/class."""
     flip: bool = False
-    """Change the hand: turn the poses over, and write the job's maps turned over beside the file."""
+    """Change the hand: turn the poses over, and write the job's maps and those of its states turned over beside the file."""
     datadir: Path | None = None
     """Folder that the stacks' paths are relative to, where their size must be looked up."""
     apix: float | None = None

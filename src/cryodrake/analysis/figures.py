@@ -1,45 +1,61 @@
-"""All figures of a run, from what its job folder holds."""
+"""All figures of a run, from what its job folder holds, each on its own: one that fails takes no other with it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from cryodrake.analysis.figures_curves import write_fsc, write_views
 from cryodrake.analysis.figures_progress import write_film, write_panel
 from cryodrake.analysis.map_folder import is_half_map, write_map_views, write_series_views
 from cryodrake.io.job import JobFolder
+from cryodrake.io.particles import read_particles
 from cryodrake.training.stages import load_stages
 
 MAPS = ("consensus.mrc", "field.mrc", "half1_unfil.mrc", "half2_unfil.mrc")
+Drawing = Callable[[JobFolder], list[Path]]
 
 
-def write_figures(job: JobFolder, rotations: Float[np.ndarray, "n 3 3"] | None) -> list[Path]:
-    """Writes progress.{png,gif,csv}, fsc.{png,csv} and views.{png,csv}, each where there is something to show.
-
-    Args:
-        rotations: the particles' R; None where they have no poses.
-
-    Returns:
-        The files written.
-    """
-    written = []
+def draw_progress(job: JobFolder) -> list[Path]:
+    """progress.{png,gif,csv}: the map over the run. Like all of these: the files written, none where there is nothing to show."""
     stages = load_stages(job.figures / "stages")
-    if stages:
-        written += write_panel(job.figures / "progress.png", stages)
-        write_film(job.figures / "progress.gif", stages)
-        written.append(job.figures / "progress.gif")
-    if (job.maps / "fsc.csv").exists():
-        written += write_fsc(job.figures / "fsc.png", pd.read_csv(job.maps / "fsc.csv"))
-    if rotations is not None and len(rotations):
-        written += write_views(job.figures / "views.png", rotations)
-    return written
+    if not stages:
+        return []
+    write_film(job.figures / "progress.gif", stages)
+    return [*write_panel(job.figures / "progress.png", stages), job.figures / "progress.gif"]
 
 
-def write_views_of_maps(job: JobFolder) -> None:
-    """view.cxc and stills beside the job's maps and beside those of its states."""
-    write_map_views(job.maps, MAPS)
-    states = sorted(path for path in (job.maps / "states").glob("state_*.mrc") if not is_half_map(path))
-    if states:
-        write_series_views(job.maps / "states", states)
+def draw_fsc(job: JobFolder) -> list[Path]:
+    """fsc.{png,csv}: the half maps' agreement."""
+    table = job.maps / "fsc.csv"
+    return write_fsc(job.figures / "fsc.png", pd.read_csv(table)) if table.exists() else []
+
+
+def draw_views(job: JobFolder) -> list[Path]:
+    """views.{png,csv}: where the particles were seen from; not of classes, whose poses are in several frames."""
+    star = job.path / "particles.star"
+    if not star.exists() or _has_classes(job):
+        return []
+    rotations = read_particles(star, need_images=False).table.rotations
+    return write_views(job.figures / "views.png", rotations) if rotations is not None and len(rotations) else []
+
+
+def draw_maps(job: JobFolder) -> list[Path]:
+    """view.cxc and stills beside the job's maps."""
+    return write_map_views(job.maps, MAPS)
+
+
+def draw_states(job: JobFolder) -> list[Path]:
+    """view.cxc and stills beside the maps of states; those of classes are structures of their own and no way to morph along."""
+    folder = job.maps / "states"
+    states = sorted(path for path in folder.glob("state_*.mrc") if not is_half_map(path))
+    if _has_classes(job):
+        return write_map_views(folder, [path.name for path in states])
+    return write_series_views(folder, states) if states else []
+
+
+DRAWINGS: tuple[Drawing, ...] = (draw_progress, draw_fsc, draw_views, draw_maps, draw_states)
+
+
+def _has_classes(job: JobFolder) -> bool:
+    return (job.path / "classes.npy").exists()

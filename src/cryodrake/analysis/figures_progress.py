@@ -81,7 +81,7 @@ def _surfaces(stages: list[Stage]) -> tuple[list[tuple[Tensor, float]], float]:
     share = share_above(maps[-1], contour_level(maps[-1]))
     levels = [level_of_share(volume, share) for volume in maps]
     clean = [without_dust(volume, level) for volume, level in zip(maps, levels, strict=True)]
-    return list(zip(clean, levels, strict=True)), zoom_to([clean[-1]], levels[-1])
+    return list(zip(clean, levels, strict=True)), zoom_to(clean[-1], levels[-1])
 
 
 def _slice(volume: Float[np.ndarray, "d d d"], axis: int, zoom: float) -> Image.Image:

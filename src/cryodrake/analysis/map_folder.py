@@ -5,9 +5,11 @@ comes or goes is seen to; other maps each at their own.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,37 +26,39 @@ SPREADS = 3.0  # the level of a component of maps, in standard deviations
 SHADES = ("cornflower blue", "goldenrod", "medium sea green", "orchid")
 
 
-def write_series_views(folder: Path, paths: Sequence[Path], level: float | None = None) -> float:
-    """view.cxc and stills of maps along a way, all in this folder. Returns their common level: the given, or the mean map's own.
+def write_series_views(folder: Path, paths: Sequence[Path]) -> list[Path]:
+    """view.cxc and stills of maps along a way, all in this folder, at one level and one zoom. Returns the files.
 
     Raises:
         InputError: a map cannot be read, or the folder is not writable.
     """
-    level = series_level(paths) if level is None else level
+    level, zoom = series_look(small_map(path) for path in paths)
     shown = [ShownMap(path.name, level) for path in paths]
-    (write_series if len(shown) > 1 else write_maps)(folder, shown)
-    zoom = max(zoom_to([small_map(path)], level) for path in paths[:: max(len(paths) - 1, 1)])
-    for path in paths:
-        write_still(path.with_suffix(".png"), small_map(path), level, zoom)
-    return level
+    opened = (write_series if len(shown) > 1 else write_maps)(folder, shown)
+    return [opened, *(write_still(path.with_suffix(".png"), small_map(path), level, zoom) for path in paths)]
 
 
-def write_map_views(folder: Path, names: Sequence[str]) -> None:
+def write_map_views(folder: Path, names: Sequence[str], levels: Mapping[str, float] = MappingProxyType({})) -> list[Path]:
     """view.cxc and stills of single maps: those of these names that are there, the first one seen at once, the others hidden.
+
+    Args:
+        levels: by name; where there is none it is the map's own.
+
+    Returns:
+        The files written.
 
     Raises:
         InputError: a map cannot be read, or the folder is not writable.
     """
     paths = [folder / name for name in names if (folder / name).exists()]
-    shown = []
+    shown, written = [], []
     for i, path in enumerate(paths):
         volume = small_map(path)
-        level = contour_level(volume)
+        level = levels[path.name] if path.name in levels else contour_level(volume)
         shown.append(ShownMap(path.name, level, SHADES[i % len(SHADES)], is_visible=i == 0))
         if not is_half_map(path):
-            write_still(path.with_suffix(".png"), volume, level)
-    if shown:
-        write_maps(folder, shown)
+            written.append(write_still(path.with_suffix(".png"), volume, level))
+    return [write_maps(folder, shown), *written] if shown else []
 
 
 def write_component_views(folder: Path, mean: Path, components: Sequence[Path]) -> None:
@@ -80,16 +84,18 @@ def is_half_map(path: Path) -> bool:
     return re.search(r"half(_map_)?[12]", path.stem) is not None
 
 
-def series_level(paths: Sequence[Path]) -> float:
-    """The level of the mean of these maps.
+def series_look(maps: Iterable[Float[Tensor, "d d d"]], level: float | None = None) -> tuple[float, float]:
+    """How maps along a way are shown alike: the level (the given, or that of their mean), and the zoom that cuts none of them.
 
-    Raises:
-        InputError: a map cannot be read.
+    Each map is held only while it is added: they may be many.
     """
-    total = small_map(paths[0])
-    for path in paths[1:]:
-        total = total + small_map(path)
-    return contour_level(total / len(paths))
+    total = envelope = torch.empty(0)
+    n = 0
+    for volume in maps:
+        total, envelope = (volume, volume) if n == 0 else (total + volume, torch.maximum(envelope, volume))
+        n += 1
+    level = contour_level(total / n) if level is None else level
+    return level, zoom_to(without_dust(envelope, level), level)
 
 
 def small_map(path: Path) -> Float[Tensor, "d d d"]:
@@ -107,6 +113,6 @@ def write_still(
 ) -> Path:
     """A picture (.png) of the map's surface from the side. Raises InputError where the folder is not writable."""
     clean = without_dust(volume, level)
-    zoom = zoom_to([clean], level) if zoom is None else zoom
+    zoom = zoom_to(clean, level) if zoom is None else zoom
     write_png(target, on_white(shade(clean, level, side_view(VIEW_deg), size_px, zoom)))
     return target

@@ -11,8 +11,8 @@ from PIL import Image
 
 from cryodrake.analysis.figures_files import write_numbers
 from cryodrake.analysis.figures_surface import shade, without_dust
-from cryodrake.analysis.map_folder import series_level, small_map
-from cryodrake.analysis.pictures import captioned, on_white, side_view, zoom_to
+from cryodrake.analysis.map_folder import series_look, small_map
+from cryodrake.analysis.pictures import captioned, on_white, side_view
 from cryodrake.errors import InputError
 from cryodrake.io.movies import find_encoder, write_gif, write_mp4
 
@@ -67,8 +67,7 @@ def series_frames(paths: Sequence[Path], style: MovieStyle, step: Step = lambda 
     for path, volume in zip(paths, maps, strict=True):
         if volume.shape != maps[0].shape:
             raise InputError(f"has {volume.shape[0]} voxels a side", where=path, expected=f"{maps[0].shape[0]}, as {paths[0].name}")
-    level = series_level(paths) if style.level is None else style.level
-    zoom = zoom_to([without_dust(volume, level) for volume in maps], level)
+    level, zoom = series_look(maps, style.level)
     frames, rows = [], []
     for i in range(style.n_frames):
         place = place_in_series(i, style.n_frames, len(maps), style.is_round_trip)

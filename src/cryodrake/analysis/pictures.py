@@ -1,6 +1,5 @@
 """How pictures of surfaces are laid out: the side they are seen from, how near, on white, with words beneath."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
@@ -21,13 +20,11 @@ def side_view(turn_deg: float, tilt_deg: float = 70.0) -> Float[Tensor, "3 3"]:
     return euler_deg_to_matrix(torch.tensor([turn_deg, tilt_deg, 90.0]))
 
 
-def zoom_to(volumes: Iterable[Float[Tensor, "d d d"]], level: float) -> float:
-    """The zoom at which the surfaces at this level fill the picture, however they are turned."""
-    reach, box = 0.0, 1
-    for volume in volumes:
-        box = volume.shape[0]
-        distance = (torch.nonzero(volume > level) - box // 2).float().norm(dim=1)
-        reach = max(reach, float(distance.max()) if len(distance) else 0.0)
+def zoom_to(volume: Float[Tensor, "d d d"], level: float) -> float:
+    """The zoom at which the surface at this level fills the picture, however it is turned."""
+    box = volume.shape[0]
+    distance = (torch.nonzero(volume > level) - box // 2).float().norm(dim=1)
+    reach = float(distance.max()) if len(distance) else 0.0
     return float(np.clip(box / 2 / ((reach or box / 2) + 2), 1.0, 2.5))
 
 

@@ -32,7 +32,7 @@ class Reason:
 CRYODRGN2 = Paper(
     "Zhong, Lerer, Davis, Berger", 2021,
     "CryoDRGN2: ab initio neural reconstruction of 3D protein structures from real cryo-EM images",
-    "ICCV, p. 4066", "10.1109/ICCV48922.2021.00403",
+    "ICCV, p. 4066 (openaccess.thecvf.com/ICCV2021)", "",
 )  # fmt: skip
 CRYODRGN = Paper(
     "Zhong, Bepler, Berger, Davis", 2021, "CryoDRGN: reconstruction of heterogeneous cryo-EM structures using neural networks",

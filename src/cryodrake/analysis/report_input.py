@@ -3,21 +3,24 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Shaped
 
 from cryodrake.io.particles import ParticleFile
 from cryodrake.io.table import ParticleTable
 
+Extent = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class OpticsGroup:
-    """What the images of a group share; None where the file does not say or where they differ."""
+    """The images of a group: how many, and the lowest and the highest of each value; None where the file does not say."""
 
     n: int
-    box: int | None
-    pixel_size_A: float | None
-    voltage_kV: float | None
-    cs_mm: float | None
-    amplitude_contrast: float | None
+    box: Extent | None
+    pixel_size_A: Extent
+    voltage_kV: Extent | None
+    cs_mm: Extent | None
+    amplitude_contrast: Extent | None
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,6 @@ class InputFacts:
     Attributes:
         defocus_A: 5th, 50th and 95th percentile of the mean defocus; None without a CTF.
         half_sets: number of particles in half sets 1 and 2; None where there are none.
-        confident_share: of the particles whose confidence is above 0.9; None where it is not known.
         notes: what was assumed or ignored when the file was read.
     """
 
@@ -35,7 +37,6 @@ class InputFacts:
     groups: tuple[OpticsGroup, ...]
     defocus_A: tuple[float, float, float] | None
     half_sets: tuple[int, int] | None
-    confident_share: float | None
     notes: tuple[str, ...]
 
 
@@ -47,18 +48,24 @@ def input_facts(particles: ParticleFile) -> InputFacts:
         low, middle, high = np.percentile((table.ctf.defocus_u_A + table.ctf.defocus_v_A) / 2, [5, 50, 95])
         defocus_A = (float(low), float(middle), float(high))
     halves = None if table.half_set is None else (int((table.half_set == 1).sum()), int((table.half_set == 2).sum()))
-    share = None if table.confidence is None else float((table.confidence > 0.9).mean())
     groups = tuple(_group(table, table.optics_group == number) for number in np.unique(table.optics_group))
-    return InputFacts(particles.n, groups, defocus_A, halves, share, particles.notes)
+    return InputFacts(particles.n, groups, defocus_A, halves, particles.notes)
 
 
 def _group(table: ParticleTable, rows: np.ndarray) -> OpticsGroup:
-    box = None if table.box is None else _common(table.box[rows])
-    shared: dict[str, float | None] = dict.fromkeys(("voltage_kV", "cs_mm", "amplitude_contrast"))
+    box = None if table.box is None else extent(table.box[rows])
+    optics: dict[str, Extent | None] = dict.fromkeys(("voltage_kV", "cs_mm", "amplitude_contrast"))
     if table.ctf is not None:
-        shared = {name: _common(getattr(table.ctf, name)[rows]) for name in shared}
-    return OpticsGroup(int(rows.sum()), None if box is None else int(box), _common(table.pixel_size_A[rows]), **shared)
+        optics = {name: extent(getattr(table.ctf, name)[rows]) for name in optics}
+    return OpticsGroup(int(rows.sum()), box, extent(table.pixel_size_A[rows]), **optics)
 
 
-def _common(values: np.ndarray) -> float | None:
-    return float(values[0]) if len(values) and (values == values[0]).all() else None
+def extent(values: Shaped[np.ndarray, " n"]) -> Extent:
+    """The lowest and the highest."""
+    return float(np.min(values)), float(np.max(values))
+
+
+def extent_words(found: Extent) -> str:
+    """One number where both are, to four digits, the same."""
+    low, high = (f"{value:.4g}" for value in found)
+    return low if low == high else f"{low} to {high}"

@@ -23,6 +23,8 @@ FEW = 2000  # images: below, everything is a first look
 
 @dataclass(frozen=True)
 class Statement:
+    """A sentence for the reader, and how it is to be taken."""
+
     level: Level
     words: str
 
@@ -155,8 +157,8 @@ def _on_states(options: Mapping[str, Any], status: Mapping[str, Any], diagnosis:
             "caution", "Whether the latents tell states or views was not tested: run `cryodrake analyze`, then this again."
         )
         return
-    for leak in diagnosis.get("leaks", ()):
+    for leak in diagnosis.get("leaks") or ():
         levels: dict[str, Level] = {"clean": "good", "weak": "caution", "strong": "bad"}
         yield Statement(levels.get(str(leak.get("verdict")), "note"), str(leak.get("words")))
-    for note in diagnosis.get("notes", ()):
+    for note in diagnosis.get("notes") or ():
         yield Statement("note", str(note))

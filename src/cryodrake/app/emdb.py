@@ -47,12 +47,12 @@ def main(config: EmdbConfig) -> None:
     from cryodrake.analysis.figures_surface import contour_level
     from cryodrake.analysis.map_agreement import compare_maps
     from cryodrake.analysis.map_folder import write_map_views
-    from cryodrake.app.folders import make_folder, refuse_taken_folder
+    from cryodrake.app.folders import make_folder, refuse_taken
     from cryodrake.io.atomic import write_text_atomic
     from cryodrake.io.emdb import write_fsc_xml
     from cryodrake.io.mrc import write_map
 
-    refuse_taken_folder(config.out)
+    refuse_taken(config.out)
     maps, pixel_size_A = job_maps(config)
     facts, particles = facts_of(config)
     level = contour_level(torch.from_numpy(maps[0])) if config.level is None else config.level
@@ -66,7 +66,7 @@ def main(config: EmdbConfig) -> None:
     write_fsc_xml(targets[4], frequency, found.table["fsc_corrected"].to_numpy(), "FSC, corrected for the mask")
     write_fsc(config.out / "fsc.png", found.table)
     write_image(targets[5], maps[0], level)
-    write_map_views(config.out, list(FILES)[:4])
+    write_map_views(config.out, list(FILES)[:4], {targets[0].name: level})
     entry = DepositedMap(maps[0].shape[0], pixel_size_A, level, found.resolution_A, mask.mass_kDa)
     write_text_atomic(config.out / "checklist.txt", checklist(entry, facts, particles))
     print("\n".join([*found.words, *(f"  {config.out / name}  {words}" for name, words in FILES.items())]))
@@ -77,11 +77,14 @@ def job_maps(config: EmdbConfig) -> tuple[list[Float32[np.ndarray, "d d d"]], fl
     """The map and its half maps in the hand asked for, and their voxel size in Å.
 
     Raises:
-        InputError: one is missing, or they do not lie on one grid.
+        InputError: one is missing, they do not lie on one grid, or the job has classes.
     """
     from cryodrake.analysis.map_pair import read_finite, read_like
     from cryodrake.app.export import flipped_map
 
+    if (config.job / "classes.npy").exists():
+        do = f"cryodrake emdb {config.job / 'classes' / 'class_01'}, and so on"
+        raise InputError("has classes, each of them a job and an entry of its own", where=config.job, do=do)
     folder = config.job / "maps" if config.state is None else config.job / "maps" / "states"
     prefix = "" if config.state is None else f"state_{config.state:02d}_"
     first = folder / f"{prefix.rstrip('_') or 'consensus'}.mrc"

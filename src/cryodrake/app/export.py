@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Float
 
 from cryodrake.analysis.export_config import ExportConfig
-from cryodrake.errors import InputError
 
 
 def main(config: ExportConfig) -> None:
@@ -17,13 +16,14 @@ def main(config: ExportConfig) -> None:
     """
     from cryodrake.analysis.export_formats import write_cryodrgn, write_cs, write_star
     from cryodrake.analysis.export_particles import job_results
+    from cryodrake.app.folders import refuse_taken
     from cryodrake.io.cryodrgn import write_poses
     from cryodrake.io.mrc import read_map, write_map
 
-    out, is_folder = config.out, config.out.suffix == ""
-    maps = sorted((config.job / "maps").glob("*.mrc")) if config.flip else []
-    flipped_maps = {path: out / path.name if is_folder else out.with_name(f"{out.stem}_{path.name}") for path in maps}
-    _refuse_taken(out, *flipped_maps.values())
+    out = config.out
+    flipped_maps = maps_to_flip(config) if config.flip else {}
+    for target in (out, *flipped_maps.values()):
+        refuse_taken(target)
     results = job_results(config)
     written = [out]
     match out.suffix:
@@ -43,13 +43,13 @@ def main(config: ExportConfig) -> None:
     print(f"{len(results.rows):,} particles{found}")
 
 
+def maps_to_flip(config: ExportConfig) -> dict[Path, Path]:
+    """The job's maps, those of its states and classes among them, and where each goes: into the folder, or beside the file."""
+    out, folder = config.out, config.job / "maps"
+    named = {path: "_".join(path.relative_to(folder).parts) for path in sorted(folder.rglob("*.mrc"))}
+    return {path: out / name if out.suffix == "" else out.with_name(f"{out.stem}_{name}") for path, name in named.items()}
+
+
 def flipped_map(volume: Float[np.ndarray, "d d d"]) -> Float[np.ndarray, "d d d"]:
     """The map (z, y, x) mirrored in z about its centre, index d//2; the first plane of an even box mirrors itself."""
     return np.roll(volume[::-1], 1 - volume.shape[0] % 2, axis=0)
-
-
-def _refuse_taken(*targets: Path) -> None:
-    for target in targets:
-        is_empty_folder = target.is_dir() and not any(target.iterdir())
-        if target.exists() and not is_empty_folder:
-            raise InputError("the file is there already", where=target, do="choose another --out, or remove it")

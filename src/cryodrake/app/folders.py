@@ -17,7 +17,7 @@ def make_folder(path: Path) -> None:
         raise InputError(f"cannot be made: {error.strerror}", where=path, do="choose another --out") from None
 
 
-def refuse_taken_folder(path: Path) -> None:
+def refuse_taken(path: Path) -> None:
     """Raises InputError where something is there already that is not an empty folder."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError("is there already", where=path, do="choose another --out, or remove it")
@@ -27,5 +27,4 @@ def refuse_taken_file(path: Path, suffix: str) -> None:
     """Raises InputError where the file is there already or its name does not end as it should."""
     if path.suffix != suffix:
         raise InputError(f"no format {path.suffix!r}", where=path, expected=f"a name that ends in {suffix}")
-    if path.exists():
-        raise InputError("the file is there already", where=path, do="choose another --out, or remove it")
+    refuse_taken(path)

@@ -31,11 +31,11 @@ def main(config: FscConfig) -> None:
     """
     from cryodrake.analysis.figures_curves import write_fsc
     from cryodrake.analysis.map_agreement import compare_maps
-    from cryodrake.app.folders import make_folder, refuse_taken_folder
+    from cryodrake.app.folders import make_folder, refuse_taken
     from cryodrake.io.emdb import write_fsc_xml
 
     if config.out is not None:
-        refuse_taken_folder(config.out)
+        refuse_taken(config.out)
     found = compare_maps(config.first, config.second, config.mask, config.seed)
     print("\n".join(found.words))
     if config.out is not None:

@@ -8,6 +8,8 @@ import tyro
 
 from cryodrake.errors import InputError
 
+MOST_GIB = 2.0  # frames are kept until all are drawn
+
 if TYPE_CHECKING:
     from cryodrake.analysis.movie import Film, MovieStyle
     from cryodrake.training.events import AbstractReporter
@@ -45,6 +47,10 @@ class MovieConfig:
             if not least <= value <= most:
                 option = f"--{name.replace('_', '-')}"
                 raise InputError(f"{name} is {value}", where=option, expected=f"from {least} to {most}")
+        frames_gib = 3 * self.size_px**2 * self.seconds * self.fps / 2**30
+        if frames_gib > MOST_GIB:
+            do = "less of --size-px, --seconds or --fps"
+            raise InputError(f"the frames take {frames_gib:.1f} GiB of memory", expected=f"{MOST_GIB:g} at most", do=do)
 
 
 def main(config: MovieConfig) -> None:
@@ -54,7 +60,7 @@ def main(config: MovieConfig) -> None:
         InputError: there is nothing to film, a map cannot be read, or the file is there already.
     """
     from cryodrake.analysis.movie import write_movie
-    from cryodrake.app.folders import make_folder, refuse_taken_file
+    from cryodrake.app.folders import make_folder, refuse_taken, refuse_taken_file
     from cryodrake.app.progress import open_screen
 
     refuse_taken_file(config.out, ".gif")
@@ -64,12 +70,15 @@ def main(config: MovieConfig) -> None:
     if is_job and config.level is not None:
         raise InputError("--level does not go with a job", expected="stages of a run, which have units of their own")
     paths = [] if is_job else maps_of(config.source)
+    targets = [config.out.with_name(f"{config.out.stem}_{path.stem}.png") for path in paths]
+    for target in targets:
+        refuse_taken(target)
     style = style_of(config, len(paths))
     with open_screen() as screen:
         film = draw(config, paths, style, screen)
         make_folder(config.out.parent)
         written, notes = write_movie(config.out, film, style)
-        written += stills(config.out, paths, style.size_px, float(film.numbers["level"].iloc[0])) if paths else []
+        written += stills(paths, targets, style)
     print("\n".join([*notes, *(f"  {path}" for path in written)]))
 
 
@@ -113,8 +122,9 @@ def draw(config: MovieConfig, paths: list[Path], style: "MovieStyle", screen: "A
     return run_frames(config.source, style, screen.step)
 
 
-def stills(out: Path, paths: list[Path], size_px: int, level: float) -> list[Path]:
-    """A still of each map, at the film's level."""
-    from cryodrake.analysis.map_folder import small_map, write_still
+def stills(paths: list[Path], targets: list[Path], style: "MovieStyle") -> list[Path]:
+    """A still of each map, at the film's level and zoom."""
+    from cryodrake.analysis.map_folder import series_look, small_map, write_still
 
-    return [write_still(out.with_name(f"{out.stem}_{path.stem}.png"), small_map(path), level, size_px=size_px) for path in paths]
+    level, zoom = series_look((small_map(path) for path in paths), style.level) if paths else (0.0, 1.0)
+    return [write_still(target, small_map(path), level, zoom, style.size_px) for path, target in zip(paths, targets, strict=True)]

@@ -108,9 +108,10 @@ def main(config: RelionExternalConfig) -> None:
 
             torch.set_num_threads(config.threads)
         with watching_for_abort(config.folder, lambda: os.kill(os.getpid(), signal.SIGTERM)):
-            code = 0 if _is_finished(config.folder / FOLDER) else run(_arguments(config))
-        if code == 0:
+            ended = 0 if _is_finished(config.folder / FOLDER) else run(_arguments(config))
+        if ended == 0:  # a success only when RELION can find what there is
             write_nodes(config.folder, _nodes(config.folder))
+        code = ended
     except KeyboardInterrupt:  # before or after the run proper
         code = 130
     finally:

@@ -16,7 +16,7 @@ class ReportConfig:
     job: tyro.conf.Positional[Path]
     """Job folder, finished or not."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=("-o",))] = None
-    """File to write. Default: JOB/report.html."""
+    """File to write. Default: JOB/report.html, which a later report takes the place of."""
 
     def __post_init__(self) -> None:
         if self.out is not None and self.out.suffix not in (".html", ".htm"):
@@ -27,12 +27,15 @@ def main(config: ReportConfig) -> None:
     """Writes the file and says where.
 
     Raises:
-        InputError: there is no such job, or one of its files is damaged.
+        InputError: there is no such job, one of its files is damaged, or --out is there already.
     """
+    from cryodrake.app.folders import refuse_taken
     from cryodrake.app.report_page import report_page
     from cryodrake.app.report_sources import read_sources
     from cryodrake.io.atomic import write_text_atomic
 
+    if config.out is not None:
+        refuse_taken(config.out)
     sources = read_sources(config.job)
     out = config.out or config.job / "report.html"
     text = report_page(sources)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryodrake import __version__
 from cryodrake.analysis.references import papers_behind
-from cryodrake.analysis.report_input import InputFacts
+from cryodrake.analysis.report_input import Extent, InputFacts, extent_words
 from cryodrake.analysis.report_quality import statements
 from cryodrake.app.report_sources import ReportSources
 from cryodrake.io.html import heading, marked, page, paragraph, picture, table
@@ -24,7 +24,9 @@ FILES = {
     "checkpoints/field.safetensors": "the neural map as a network",
     "latents.npy": "the state of every particle",
     "latents_precision.npy": "how surely each state is known",
-    "maps/states": "maps of representative states",
+    "maps/states": "maps of representative states, or of classes",
+    "classes": "a job of its own for each class",
+    "classes.npy": "the class of every particle, from 0",
     "analysis": "components, clusters and paths of the states",
 }
 CAPTIONS = {
@@ -85,8 +87,7 @@ def _input(sources: ReportSources) -> Iterator[str]:
     yield table(("", ""), _particle_rows(facts))
     header = ("images", "box, px", "pixel size, Å", "kV", "Cs, mm", "amplitude contrast")
     groups = [
-        (f"{g.n:,}", g.box, _number(g.pixel_size_A), _number(g.voltage_kV), _number(g.cs_mm), _number(g.amplitude_contrast))
-        for g in facts.groups
+        (f"{g.n:,}", *map(_number, (g.box, g.pixel_size_A, g.voltage_kV, g.cs_mm, g.amplitude_contrast))) for g in facts.groups
     ]
     yield table(header, groups)
     yield from (marked(note, "note") for note in facts.notes)
@@ -137,8 +138,8 @@ def _papers(sources: ReportSources) -> Iterator[str]:
     yield table(("for", "option", "paper", "DOI"), rows)
 
 
-def _number(value: float | None) -> str:
-    return "differs" if value is None else f"{value:.4g}"
+def _number(found: Extent | None) -> str:
+    return "not known" if found is None else extent_words(found)
 
 
 def _size(path: Path) -> str:

@@ -17,6 +17,9 @@ from cryodrake.io.toml import load_toml
 from cryodrake.training.config import AbinitConfig, BackprojectConfig, TrainConfig
 
 CONFIGS = {"abinit": AbinitConfig, "train": TrainConfig, "backproject": BackprojectConfig}
+KINDS: dict[str, type | tuple[type, ...]] = {  # of what the report reads from status.json and diagnostics.json
+    "warnings": list, "confident_share": (int, float), "leaks": list, "notes": list,
+}  # fmt: skip
 PICTURE_FOLDERS = ("figures", "analysis", "maps")
 
 
@@ -29,7 +32,7 @@ class ReportSources:
     status: status.json.
     phases: (words, seconds) of each phase that events.jsonl knows.
     particles: None where there is no particles.star yet.
-    views: how evenly the structure was seen; None where there are no poses yet.
+    views: how evenly the structure was seen; None where there are no poses yet, or those of classes, each in a frame of its own.
     curve: None where there is no maps/fsc.csv yet.
     diagnosis: analysis/diagnostics.json, where the job was analysed.
     pictures: PNG and GIF files of the job, none of which lies outside it.
@@ -59,7 +62,8 @@ def read_sources(job: Path) -> ReportSources:
     defaults = {field.name: field.default for field in fields(CONFIGS[command])}
     star = job / "particles.star"
     particles = read_particles(star, need_images=False) if star.exists() else None
-    rotations = None if particles is None else particles.table.rotations
+    is_one_frame = particles is not None and not (job / "classes.npy").exists()
+    rotations = particles.table.rotations if particles is not None and is_one_frame else None
     return ReportSources(
         job=job,
         command=command,
@@ -84,6 +88,12 @@ def _json(path: Path) -> dict[str, Any] | None:
         raise InputError(f"cannot be read: {error}", where=path, expected="JSON") from None
     if not isinstance(value, dict):
         raise InputError("holds no table", where=path, expected="a JSON object")
+    for name, kind in KINDS.items():
+        found = value.get(name)
+        if found is not None and not isinstance(found, kind):
+            raise InputError(f"{name} is {str(found)[:60]!r}", where=path, expected="as a job writes it")
+    if not all(isinstance(leak, dict) for leak in value.get("leaks") or ()):
+        raise InputError("leaks are no tables", where=path, expected="as `cryodrake analyze` writes them")
     return value
 
 
@@ -91,7 +101,7 @@ def _phases(path: Path) -> list[tuple[str, float]]:
     """Each phase lasts until the next event of another, so a run that was stopped counts no pause."""
     found: list[tuple[str, float]] = []
     began = last = 0.0
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
         try:
             event = json.loads(line)
             kind, time = event["event"], float(event["time"])

@@ -69,21 +69,19 @@ def open_job(config: InputOptions, command: str) -> JobFolder:
 
 
 def draw(job: JobFolder, reporter: AbstractReporter) -> None:
-    """The figures of a job. A fault here must not cost the user a finished run."""
-    from cryodrake.analysis.figures import write_figures, write_views_of_maps  # matplotlib, a second to load
-    from cryodrake.io.particles import read_particles
+    """The figures of a job. Whatever goes wrong here is a warning: by now the results are on disk.
 
-    star = job.path / "particles.star"
-    try:
-        several = (job.path / "classes.npy").exists()  # poses in several frames
-        rotations = read_particles(star, need_images=False).table.rotations if star.exists() and not several else None
-        write_figures(job, rotations)
-        write_views_of_maps(job)
-    except (InputError, OSError):
-        raise
-    except Exception as fault:
-        job.log(traceback.format_exc())
-        reporter.warn(f"some figures could not be drawn ({fault}); see log.txt")
+    Raises:
+        InputError: the disk is so full that not even the warning can be written; --resume goes on from here.
+    """
+    from cryodrake.analysis.figures import DRAWINGS  # matplotlib, a second to load
+
+    for drawing in DRAWINGS:
+        try:
+            drawing(job)
+        except Exception as fault:
+            job.log(traceback.format_exc())
+            reporter.warn(f"some figures could not be drawn ({' '.join(str(fault).split())}); see log.txt")
 
 
 @contextmanager

@@ -26,7 +26,7 @@ class SlurmConfig:
     """A command as a SLURM job: options for SLURM, then the command."""
 
     script: Path | None = None
-    """Script to write. Default: the command's job folder with .slurm behind it."""
+    """Script to write. Default: the command's job folder with .slurm behind it, in the place of an earlier one."""
     write_only: bool = False
     """Write the script and do not submit it."""
     template: Path | None = None
@@ -85,10 +85,13 @@ def main(config: SlurmConfig) -> None:
     """Writes the script and, unless told not to, submits it.
 
     Raises:
-        InputError: the template cannot be used, there is no sbatch, or it refuses the script.
+        InputError: the template cannot be used, --script is there already, there is no sbatch, or it refuses the script.
     """
+    from cryodrake.app.folders import refuse_taken
     from cryodrake.io.atomic import write_text_atomic
 
+    if config.script is not None:
+        refuse_taken(config.script)
     script = config.script or _default_script(config)
     write_text_atomic(script, fill(_template(config), _values(config, script)))
     if config.write_only:
@@ -106,9 +109,11 @@ def main(config: SlurmConfig) -> None:
 
 
 def _default_script(config: SlurmConfig) -> Path:
+    from cryodrake.app.cli import parse as parse_command
+
     words = config.command
-    out = next((words[i + 1] for i, word in enumerate(words[:-1]) if word in ("-o", "--out")), f"cryodrake-{words[0]}")
-    return Path(out).with_name(f"{Path(out).name}.slurm")
+    out = getattr(parse_command(words[0], words[1:]), "out", None) or Path(f"cryodrake-{words[0]}")
+    return out.with_name(f"{out.name}.slurm")
 
 
 def _template(config: SlurmConfig) -> str:
@@ -125,8 +130,8 @@ def _values(config: SlurmConfig, script: Path) -> dict[str, str | None]:
     return {
         "command": shlex.join([sys.executable, "-m", "cryodrake", *config.command]),
         "job_name": config.name or f"cryodrake-{config.command[0]}",
-        "log": str(script.absolute().with_suffix(".log")),
-        "folder": str(Path.cwd()),
+        "log": shlex.quote(str(script.absolute().with_suffix(".log"))),  # sbatch reads quotes as a shell does
+        "folder": shlex.quote(str(Path.cwd())),
         "time": f"{minutes // 60:d}:{minutes % 60:02d}:00",
         "cpus": str(config.cpus),
         "memory": f"{round(1024 * config.memory_gib)}M",

@@ -7,7 +7,7 @@ from cryodrake.analysis.movie import MovieStyle, series_frames, write_movie
 from cryodrake.analysis.states import read_latents
 from cryodrake.analysis.trajectory import Trajectory, farthest_rows, nearest_rows, over_particles, straight
 from cryodrake.analysis.trajectory_files import write_trajectory
-from cryodrake.app.folders import refuse_taken_folder
+from cryodrake.app.folders import refuse_taken
 from cryodrake.app.progress import open_screen
 from cryodrake.app.trajectory_config import TrajectoryConfig
 from cryodrake.app.volumes import job_options, write_maps_at
@@ -25,7 +25,7 @@ def main(config: TrajectoryConfig) -> None:
     options = job_options(config)
     latents = read_latents(config.job).astype(np.float64)
     found = chosen_way(config, latents)
-    refuse_taken_folder(config.out)
+    refuse_taken(config.out)
     with open_screen() as screen:
         paths = write_maps_at(config, options, found.z.astype(np.float32), screen)
         figures = write_trajectory(config.out, found, latents)

@@ -11,7 +11,7 @@ from torch import Tensor
 from cryodrake.analysis.map_folder import write_series_views
 from cryodrake.analysis.states import decoded_maps, latent_images, radius_A, read_latents
 from cryodrake.app.export import flipped_map
-from cryodrake.app.folders import make_folder, refuse_taken_folder
+from cryodrake.app.folders import make_folder, refuse_taken
 from cryodrake.app.maps_config import MapsConfig
 from cryodrake.app.options import read_shared_options
 from cryodrake.app.progress import open_screen
@@ -36,7 +36,7 @@ def main(config: VolumesConfig) -> None:
     """
     options = job_options(config)
     z = chosen_states(config, read_latents(config.job))
-    refuse_taken_folder(config.out)
+    refuse_taken(config.out)
     with open_screen() as screen:
         write_maps_at(config, options, z, screen)
     print(f"  {config.out / name_of(0)}.mrc  the first of {len(z)} maps; z_values.txt beside it has their states")

@@ -4,6 +4,7 @@ ChimeraX runs such a file in the folder it lies in, so names are relative and th
 `volume morph`, `movie`, `vseries` of https://www.rbvi.ucsf.edu/chimerax/docs/user. A movie is left to the user, as comments.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from cryodrake import __version__
 from cryodrake.io.atomic import write_text_atomic
 
 NAME = "view.cxc"
+PLAIN = re.compile(r"[\w.+-]+")
 FRAMES_A_STEP = 20  # of a morph, from one map to the next
 HEAD = (
     f"# cryodrake {__version__}. In ChimeraX: File > Open, or on the command line: chimerax view.cxc",
@@ -107,7 +109,8 @@ def _turn_movie() -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    return f'"{text}"' if " " in text else text
+    """A blank, ; or # would end the word."""
+    return text if PLAIN.fullmatch(text) else f'"{text}"'
 
 
 def _write(folder: Path, lines: Sequence[str]) -> Path:

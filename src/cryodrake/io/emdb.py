@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from cryodrake.errors import InputError
 from cryodrake.io.atomic import write_bytes_atomic
 
 AXES = {"xaxis": "Resolution (A-1)", "yaxis": "Correlation Coefficient"}
@@ -25,17 +24,3 @@ def write_fsc_xml(path: Path, frequency_inv_A: Float[np.ndarray, " s"], curve: F
     ET.indent(root)
     write_bytes_atomic(path, ET.tostring(root, encoding="UTF-8", xml_declaration=True) + b"\n")
     return path
-
-
-def read_fsc_xml(path: Path) -> tuple[Float[np.ndarray, " s"], Float[np.ndarray, " s"]]:
-    """Frequencies in 1/Å and the curve.
-
-    Raises:
-        InputError: not such a file.
-    """
-    try:
-        rows = [(float(c.findtext("x", "")), float(c.findtext("y", ""))) for c in ET.parse(path).getroot().iter("coordinate")]
-    except (OSError, ET.ParseError, ValueError) as error:
-        raise InputError(f"cannot be read: {error}", where=path, expected="an FSC in EMDB's XML") from None
-    x, y = np.array(rows).reshape(-1, 2).T
-    return x, y

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -57,25 +58,29 @@ def write_mp4(path: Path, frames: Sequence[Image.Image], seconds_a_frame: float,
     """
     width, height = (side + side % 2 for side in frames[0].size)
     with tempfile.TemporaryDirectory() as folder:
-        film = Path(folder) / "film.mp4"
+        film, complaint = Path(folder) / "film.mp4", Path(folder) / "complaint.txt"
         command = [
             encoder, "-hide_banner", "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}",
             "-r", f"{1 / seconds_a_frame:.6g}", "-i", "-", "-an", "-pix_fmt", "yuv420p", "-movflags", "+faststart", str(film),
         ]  # fmt: skip
-        try:
-            done = subprocess.run(command, input=_raw(frames, width, height), capture_output=True, check=False)
-        except OSError as error:
-            return str(error)
-        if done.returncode or not film.exists():
-            return done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+        with complaint.open("wb") as said:
+            try:
+                running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
+            except OSError as error:
+                return str(error)
+            with suppress(BrokenPipeError), running:  # one that has failed reads no further
+                assert running.stdin is not None
+                for frame in frames:
+                    running.stdin.write(_raw(frame, width, height))
+        if running.returncode or not film.exists():
+            return complaint.read_text(errors="replace").strip() or f"exit code {running.returncode}"
         write_bytes_atomic(path, film.read_bytes())
     return None
 
 
-def _raw(frames: Sequence[Image.Image], width: int, height: int) -> bytes:
-    """RGB bytes of all frames, the odd row or column filled with white."""
-    page = np.full((len(frames), height, width, 3), 255, np.uint8)
-    for target, frame in zip(page, frames, strict=True):
-        picture = np.asarray(frame.convert("RGB"))
-        target[: picture.shape[0], : picture.shape[1]] = picture
+def _raw(frame: Image.Image, width: int, height: int) -> bytes:
+    """RGB bytes of a frame, the odd row or column filled with white."""
+    page = np.full((height, width, 3), 255, np.uint8)
+    picture = np.asarray(frame.convert("RGB"))
+    page[: picture.shape[0], : picture.shape[1]] = picture
     return page.tobytes()
