@@ -53,6 +53,11 @@ def read_array(path: Path, expected: str = "numbers") -> np.ndarray | None:
     return read_npy(path, expected)
 
 
+def holds_classes(job: Path) -> bool:
+    """Whether this is the whole of a job with --classes, each of which has a frame, for poses and latents, and a job of its own."""
+    return (job / "classes").is_dir()
+
+
 def check_rows(job: Path, name: str, rows: int, expected: int) -> None:
     """Raises InputError where a file has not one row a particle."""
     if rows != expected:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from cryodrake.analysis.isosurface import Surface, Viewable
-from cryodrake.view.style import FAINT, SURFACES, dressed
+from cryodrake.view.style import FAINT, SURFACES, dressed, plain
 
 MOST = 4
 LIGHT = {"ambient": 0.34, "diffuse": 0.8, "specular": 0.25, "roughness": 0.55, "fresnel": 0.08}
@@ -50,7 +50,7 @@ def surfaces(
             "camera": {"eye": {axis: away * value for axis, value in EYE.items()}, "up": {"x": 0, "y": 0, "z": 1}},
             "dragmode": "orbit", "uirevision": revision,
         }  # fmt: skip
-        words = f"<b>{one.title}</b><br><span style='color:{FAINT}'>level {one.view.level(one.sigmas):.4g}</span>"
+        words = f"<b>{plain(one.title)}</b><br><span style='color:{FAINT}'>level {one.view.level(one.sigmas):.4g}</span>"
         middle = {"x": (left + right) / 2, "xref": "paper", "yref": "paper", "xanchor": "center", "showarrow": False}
         figure.add_annotation(text=words, y=1.0, yanchor="bottom", font={"size": 12}, **middle)
         if not len(found.faces):
