@@ -49,7 +49,8 @@ def layout(reader: JobReader) -> list[Any]:
             words="Draw around points to choose them (double-click: all); click a point for the map there; scroll to zoom.",
         ),
         dcc.Store(id="latents-region"), dcc.Store(id=CHOICE, data={}), dcc.Store(id=CLICKED, data=[]),
-        dcc.Store(id="latents-window"), dcc.Store(id="latents-many", data=len(columns["row"]) > MOST), dcc.Store(id="latents-where"),
+        dcc.Store(id="latents-where"), dcc.Store(id="latents-window"),
+        dcc.Store(id="latents-many", data=len(columns["row"]) > MOST),
     ]  # fmt: skip
 
 
