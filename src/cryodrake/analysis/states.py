@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from cryodrake.analysis.job_states import holds_classes
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.halves import half_sets
 from cryodrake.errors import InputError
@@ -31,7 +30,7 @@ def read_latents(job: Path) -> Float32[np.ndarray, "n z"]:
         InputError: the job has none or several classes of them, or the file holds something else.
     """
     path = job / "latents.npy"
-    if holds_classes(job):
+    if (job / "classes").is_dir():
         first = job / "classes" / "class_01"
         raise InputError("this job holds classes, each with states of its own", where=job, do=f"give a class's job: {first}")
     if not path.exists():
