@@ -6,9 +6,9 @@ import numpy as np
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from jaxtyping import Float
 
-from cryodrake.analysis.embedding import principal_components
 from cryodrake.analysis.paths import straight_path
 from cryodrake.errors import InputError
+from cryodrake.inference.latent_components import principal_components
 from cryodrake.view.job_reader import JobReader
 from cryodrake.view.panels.latents import CLICKED
 from cryodrake.view.parts import JOB, card, choice, graph, labelled, level_slider, row, slider
