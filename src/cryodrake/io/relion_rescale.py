@@ -47,20 +47,20 @@ def write_rescaled_star(
             table.drop(SHIFTS_PX)
     tables = {source.name: table}
     if source.optics is None:
-        _put_in_particles(table, box, pixel_size_A)
+        _put_in_particles(table, box, pixel_size_A, source.star.path)
     else:
         tables["optics"] = _optics(source, particles.rows, box, pixel_size_A)
         table.drop(("rlnImagePixelSize", "rlnImageSize"))  # the optics table's, which RELION reads
     source.star.write(path, {name: columns.table for name, columns in tables.items()})
 
 
-def _put_in_particles(table: StarColumns, box: int, pixel_size_A: np.ndarray) -> None:
+def _put_in_particles(table: StarColumns, box: int, pixel_size_A: np.ndarray, path: Path) -> None:
     """Before 3.1: 10⁴ · rlnDetectorPixelSize / rlnMagnification, of which the first follows."""
     if "rlnImagePixelSize" in table.table:
         table.put("rlnImagePixelSize", pixel_size_A)
     if "rlnMagnification" not in table.table:
         table.put("rlnMagnification", np.full(len(pixel_size_A), 10000.0))
-    magnification = numbers(table.table, "rlnMagnification", "rlnMagnification")
+    magnification = numbers(table.table, "rlnMagnification", path)
     table.put("rlnDetectorPixelSize", pixel_size_A * magnification / 1e4)
     if "rlnImageSize" in table.table:
         table.put("rlnImageSize", np.full(len(pixel_size_A), box))
