@@ -19,10 +19,10 @@ from cryodrake.io.table import changed_rows
 IMAGE, ORIGINAL_IMAGE = "rlnImageName", "rlnImageOriginalName"
 
 
-def write_rescaled_star(
-    path: str | Path, particles: ParticleFile, stack_name: str, box: int, pixel_size_A: Float[np.ndarray, " n"]
-) -> None:
-    """Write the user's own file for the images of one new stack, in the order of the particles.
+def rescaled_tables(
+    particles: ParticleFile, stack_name: str, box: int, pixel_size_A: Float[np.ndarray, " n"]
+) -> dict[str, pd.DataFrame]:
+    """The tables of the user's own file that change (for `StarFile.write`), for one new stack in the order of the particles.
 
     rlnImageOriginalName, where the file has none yet, says which image each was made from.
 
@@ -32,7 +32,7 @@ def write_rescaled_star(
         pixel_size_A: (n,) of the new images.
 
     Raises:
-        InputError: one optics group has images of several pixel sizes, or as `open_atomic`.
+        InputError: one optics group has images of several pixel sizes.
     """
     source: RelionSource = particles.raw.source
     table = StarColumns(source.particles.iloc[particles.rows].reset_index(drop=True))
@@ -51,7 +51,7 @@ def write_rescaled_star(
     else:
         tables["optics"] = _optics(source, particles.rows, box, pixel_size_A)
         table.drop(("rlnImagePixelSize", "rlnImageSize"))  # the optics table's, which RELION reads
-    source.star.write(path, {name: columns.table for name, columns in tables.items()})
+    return {name: columns.table for name, columns in tables.items()}
 
 
 def _put_in_particles(table: StarColumns, box: int, pixel_size_A: np.ndarray, path: Path) -> None:
