@@ -11,12 +11,10 @@ from jaxtyping import Float
 
 from cryodrake.errors import InputError
 from cryodrake.io.particles import ParticleFile
-from cryodrake.io.relion import SHIFTS_A, SHIFTS_PX, RelionSource
+from cryodrake.io.relion import IMAGE, ORIGINAL_IMAGE, SHIFTS_A, SHIFTS_PX, RelionSource
 from cryodrake.io.star import cells, numbers
 from cryodrake.io.star_columns import StarColumns
 from cryodrake.io.table import changed_rows
-
-IMAGE, ORIGINAL_IMAGE = "rlnImageName", "rlnImageOriginalName"
 
 
 def rescaled_tables(
