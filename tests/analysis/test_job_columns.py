@@ -69,8 +69,13 @@ def test_fields_of_a_cs_are_there_too(finished_job):
 
 def test_an_unfinished_or_damaged_job_is_refused(finished_job):
     job = finished_job(latents=np.zeros((5, 2)))
-    with pytest.raises(InputError, match="5 rows"):
+    with pytest.raises(InputError, match=r"latents\.npy: has 5 rows"):
         job_columns(job)
+    np.save(job / "latents.npy", np.zeros((6, 2)))
+    np.save(job / "analysis" / "umap.npy", np.zeros((6, 2, 2)))
+    with pytest.raises(InputError, match=r"umap\.npy: holds float64 of shape"):
+        job_columns(job)
+    (job / "analysis" / "umap.npy").unlink()
     np.save(job / "latents.npy", np.array([{}], dtype=object))
     with pytest.raises(InputError, match="cannot be read"):
         job_columns(job)

@@ -23,6 +23,7 @@ import torch
 from cryodrake.analysis.job_particles import read_job_particles
 from cryodrake.analysis.job_states import check_rows, holds_classes, read_array, read_classes, read_latents
 from cryodrake.analysis.viewing import coverage, view_density
+from cryodrake.errors import InputError
 from cryodrake.io.cryosparc import CsFile
 from cryodrake.io.dispatch import read_raw
 from cryodrake.io.relion import RelionSource
@@ -39,32 +40,40 @@ def job_columns(job: Path) -> dict[str, np.ndarray]:
     """
     particles = read_job_particles(job)
     source = particles.raw.source
-    columns = {"row": np.arange(len(particles))} | _states(job) | _of_table(particles.table)
+    columns = {"row": np.arange(len(particles))} | _states(job, len(particles)) | _of_table(particles.table)
     rotations = particles.table.rotations
     if rotations is not None and len(rotations) and not holds_classes(job):
         columns["view_density"] = view_density(rotations, coverage(rotations))
     own = _of_star(source) if isinstance(source, RelionSource) else {}
     if (job / "particles.cs").exists():
-        own |= _of_cs(read_raw(job / "particles.cs", with_ctf=False).source)
-    columns |= {name: values for name, values in own.items() if name not in columns}
-    for name, values in columns.items():
-        check_rows(job, f"({name})", len(values), len(particles))
-    return columns
+        of_cs = read_raw(job / "particles.cs", with_ctf=False)
+        check_rows(job, "particles.cs", of_cs.n, len(particles))
+        own |= _of_cs(of_cs.source)
+    return columns | {name: values for name, values in own.items() if name not in columns}
 
 
-def _states(job: Path) -> dict[str, np.ndarray]:
-    columns: dict[str, np.ndarray] = {}
-    for name, values in (("class_number", read_classes(job)), ("cluster", read_array(job / "analysis" / "labels.npy"))):
-        if values is not None:
-            columns[name] = values
+def _states(job: Path, n: int) -> dict[str, np.ndarray]:
+    """Of the job and of `analyze`."""
+    files: dict[str, tuple[str, np.ndarray | None]] = {
+        "classes.npy": ("class_number", read_classes(job)),
+        "latents.npy": ("latent", read_latents(job)),
+    }
     posterior = read_array(job / "class_posterior.npy")
-    if posterior is not None and posterior.ndim == 2:
-        columns["class_probability"] = posterior.max(axis=1)
-    latents = read_latents(job)
-    scores, layout = (read_array(job / "analysis" / name) for name in ("pca.npy", "umap.npy"))
-    for name, matrix in (("latent", latents), ("pc", scores), ("umap", layout)):
-        if matrix is not None and matrix.ndim == 2:
-            columns |= _numbered(name, matrix)
+    if posterior is not None and posterior.size and posterior.ndim == 2 and posterior.dtype.kind in "fiu":
+        posterior = posterior.max(axis=1)
+    files["class_posterior.npy"] = ("class_probability", posterior)
+    for file, name in (("labels", "cluster"), ("pca", "pc"), ("umap", "umap")):
+        files[f"analysis/{file}.npy"] = (name, read_array(job / "analysis" / f"{file}.npy"))
+    columns: dict[str, np.ndarray] = {}
+    for file, (name, values) in files.items():
+        if values is None:
+            continue
+        if values.ndim not in (1, 2) or values.dtype.kind not in "fiu":
+            raise InputError(
+                f"holds {values.dtype} of shape {values.shape}", where=job / file, expected="numbers, a row a particle"
+            )
+        check_rows(job, file, len(values), n)
+        columns |= {name: values} if values.ndim == 1 else _numbered(name, values)
     return columns
 
 

@@ -12,13 +12,13 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 
 from cryodrake.analysis.decoder import Decoder, open_decoder
-from cryodrake.analysis.embedding import Components, principal_components
 from cryodrake.analysis.isosurface import Viewable
 from cryodrake.analysis.job_columns import job_columns
 from cryodrake.analysis.job_particles import read_job_particles
 from cryodrake.analysis.job_states import holds_classes, read_classes, read_latents
 from cryodrake.analysis.viewing import Coverage, coverage
 from cryodrake.errors import InputError
+from cryodrake.inference.latent_components import Components, principal_components
 from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import ParticleFile
