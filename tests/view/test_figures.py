@@ -64,3 +64,17 @@ def test_paths_of_analyze_are_read_with_care(job):
         file.write_text(text)
         with pytest.raises(InputError, match=r"z-path\.txt"):
             morph.path(reader, "graph", [])
+
+
+def test_a_surface_that_fills_its_box_is_not_cut_and_all_scenes_are_of_one_scale():
+    axis = np.arange(32) - 16
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    small, long = (np.exp(-(x**2 / 20 + y**2 / 20 + z**2 / length)).astype(np.float32) for length in (20, 400))
+    level = {name: Viewable.of(volume, 3.0) for name, volume in (("small", small), ("long", long))}
+    one = surfaces([Shown("small", level["small"], 1.0)], 300).layout
+    assert one.scene.xaxis.range[1] == pytest.approx(0.78 * 16 * 3)
+    both = surfaces([Shown(name, view, 1.0) for name, view in level.items()], 300)
+    farthest_A = max(np.linalg.norm(np.stack([trace.x, trace.y, trace.z]), axis=0).max() for trace in both.data)
+    assert farthest_A > 0.78 * 16 * 3
+    for scene in (both.layout.scene, both.layout.scene2):
+        assert scene.zaxis.range[1] == pytest.approx(farthest_A)
