@@ -7,6 +7,7 @@ same cores that decode: a machine with a graphics card is faster. Needs the extr
 """
 
 import argparse
+import shutil
 import statistics
 import tempfile
 import threading
@@ -73,12 +74,34 @@ def make_job(folder: Path, n: int, box: int) -> Path:
     return job
 
 
+def missing(chromium: str) -> str | None:
+    """What of the three is not there or does not start, in words; tried before a job is made."""
+    try:
+        import dash  # noqa: F401
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError as error:
+        return f"{error.name} is not installed"
+    if shutil.which(chromium) is None:
+        return f"there is no {chromium}"
+    try:
+        with sync_playwright() as playwright:
+            launch(playwright, chromium).close()
+    except Error as error:
+        return f"{chromium} does not start ({str(error).splitlines()[0]})"
+    return None
+
+
+def launch(playwright: Any, chromium: str) -> Any:
+    """Headless, drawing in software."""
+    return playwright.chromium.launch(executable_path=shutil.which(chromium), headless=True, args=FLAGS)
+
+
 def measure(link: str, chromium: str, clicks: int) -> dict[str, Any]:
     """Seconds and milliseconds as a user has them."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
+        browser = launch(playwright, chromium)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         began = time.perf_counter()
         page.goto(link)
@@ -132,20 +155,16 @@ def main() -> None:
     parser.add_argument("--particles", type=int, default=300_000)
     parser.add_argument("--box", type=int, default=64)
     parser.add_argument("--clicks", type=int, default=10)
-    parser.add_argument("--chromium", default="/usr/bin/chromium")
+    parser.add_argument("--chromium", default="chromium", help="name or path of the program")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    try:
-        import playwright.sync_api  # noqa: F401
+    why_not = missing(options.chromium)
+    if why_not is not None:
+        print(f"{why_not}: nothing is measured")
+        return
+    from cryodrake.view.server import bind, make_app, new_token
+    from cryodrake.view.shelf import Shelf
 
-        from cryodrake.view.server import bind, make_app, new_token
-        from cryodrake.view.shelf import Shelf
-    except ImportError as error:
-        print(f"{error.name} is not installed: nothing is measured")
-        return
-    if not Path(options.chromium).exists():
-        print(f"no {options.chromium}: nothing is measured")
-        return
     found = machine.describe()
     with tempfile.TemporaryDirectory() as folder:
         token = new_token()

@@ -8,31 +8,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from cryodrake.io.particles import read_particles
+from cryodrake.io.relion_write import write_new_star
+from cryodrake.io.table import CTFColumns, ParticleTable
 
-STAR = """
-data_optics
-
-loop_
-_rlnOpticsGroup #1
-_rlnOpticsGroupName #2
-_rlnVoltage #3
-_rlnSphericalAberration #4
-_rlnAmplitudeContrast #5
-_rlnImagePixelSize #6
-_rlnImageSize #7
-1 krios 300.0 2.70 0.10 1.500 8
-
-data_particles
-
-loop_
-_rlnImageName #1
-_rlnMicrographName #2
-_rlnDefocusU #3
-_rlnDefocusV #4
-_rlnDefocusAngle #5
-_rlnAutopickFigureOfMerit #6
-_rlnOpticsGroup #7
-"""
 N_PARTICLES = 6
 
 
@@ -41,12 +19,17 @@ def finished_job(tmp_path: Path) -> Callable[..., Path]:
     """A job of six particles of a.star with poses, two latents and what more is asked for."""
 
     def make(options: str = "", rows: np.ndarray | None = None, **arrays: np.ndarray) -> Path:
-        lines = [
-            f"00000{i + 1}@a.mrcs m{i // 3}.mrc {15000.25 + 100 * i} {14000.25 + 100 * i} 30.0 0.{i}00 1"
-            for i in range(N_PARTICLES)
-        ]
-        star = tmp_path / "a.star"
-        star.write_text(STAR + "\n".join(lines) + "\n")
+        star, i = tmp_path / "a.star", np.arange(N_PARTICLES)
+        table = ParticleTable(
+            np.full(N_PARTICLES, 1.5), np.zeros(N_PARTICLES, np.int64), np.full(N_PARTICLES, 8), CTFColumns(
+                voltage_kV=np.full(N_PARTICLES, 300.0), cs_mm=np.full(N_PARTICLES, 2.7),
+                amplitude_contrast=np.full(N_PARTICLES, 0.1), defocus_u_A=15000.25 + 100 * i,
+                defocus_v_A=14000.25 + 100 * i, defocus_angle_deg=np.full(N_PARTICLES, 30.0),
+                phase_shift_deg=np.zeros(N_PARTICLES), bfactor_A2=np.zeros(N_PARTICLES),
+            ),
+        )  # fmt: skip
+        extra = {"rlnMicrographName": np.array([f"m{k // 3}.mrc" for k in i]), "rlnAutopickFigureOfMerit": i / 10}
+        write_new_star(star, table, ("a.mrcs",), np.zeros(N_PARTICLES, np.int64), i, extra)
         job = tmp_path / "job"
         (job / "analysis").mkdir(parents=True)
         particles = read_particles(star, need_images=False)

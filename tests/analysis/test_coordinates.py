@@ -7,8 +7,8 @@ import pytest
 from scipy.special import i0e, i1e
 
 from cryodrake.analysis.coordinates import circle_gap, circle_scores, circular_correlation, is_circle, line_scores, rank_correlation
-from cryodrake.analysis.embedding import principal_components
 from cryodrake.analysis.regression import nearest_neighbours, r_squared, some_rows
+from cryodrake.inference.latent_components import principal_components
 
 RNG = np.random.default_rng(1)
 

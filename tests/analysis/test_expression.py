@@ -19,6 +19,7 @@ COLUMNS = {"a": A, "b": B, "cluster": K, "rlnMicrographName": NAMES, "alignments
         ("a > 0.5 and b < 0", (A > 0.5) & (B < 0)),
         ("a > 0.5 or not b < 0", (A > 0.5) | (B >= 0)),
         ("(a > 0.5) | (b < 0) & (a < 2)", (A > 0.5) | ((B < 0) & (A < 2))),
+        ("0 < 1 < a and not 2 < 1", A > 1),
         ("-1 < a <= b", (A > -1) & (A <= B)),
         ("a**2 + b**2 < 1.5 and cluster % 2 == 1", (A**2 + B**2 < 1.5) & (K % 2 == 1)),
         ("abs(a - b) > hypot(a, 1) / 2", np.abs(A - B) > np.hypot(A, 1) / 2),

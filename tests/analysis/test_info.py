@@ -70,7 +70,12 @@ def test_every_absurd_number_is_found_with_its_row(tmp_path):
     assert found["shift (rlnOrigin…) is no finite number"] == [3]
     assert found["shift (rlnOrigin…) is not a shift in Å"] == [5]
     in_um = [(i, f"rlnDefocus{axis}", "1.5") for i in range(N) for axis in "UV"]
-    assert all("in µm?" in what for what, _ in problems(star(tmp_path / "a.star", in_um)))
+    in_um[0] = (0, "rlnDefocusU", "nan")
+    in_um_found = problems(star(tmp_path / "a.star", in_um))
+    assert sum("in µm?" in what for what, _ in in_um_found) == 2
+    assert in_um_found[0] == ("rlnDefocusU is no finite number", [1])
+    no_number = [(i, name, "nan") for i in range(N) for name in ("rlnDefocusU", "rlnDefocusV")]
+    assert dict(problems(star(tmp_path / "a.star", no_number)))["rlnDefocusV is no finite number"] == [1, 2, 3, 4, 5, 6]
 
 
 def test_rows_of_another_length_are_all_found(tmp_path):
@@ -111,6 +116,17 @@ def test_images_with_bad_pixels_are_found(tmp_path):
     assert problems(tmp_path / "b.mrcs")[0] == ("images of 8 × 7 pixels are not square and even", [1, 2])
     write_map(tmp_path / "m.mrc", np.zeros((8, 8, 8), np.float32), 1.0)
     assert problems(tmp_path / "m.mrc")[0][0] == "all voxels are the same"
+    mrcfile.write(tmp_path / "m.map", np.random.default_rng(0).normal(size=(6, 7, 8)).astype(np.float32), voxel_size=1.0)
+    assert examine(tmp_path / "m.map").kind.startswith("MRC map of 8 × 7 × 6")
+    assert problems(tmp_path / "m.map") == [("is not a cube", [])]
+
+
+def test_two_particles_of_each_of_many_stacks_are_told_apart(tmp_path):
+    """Rows of the stacks are mixed, and only one stack is too short."""
+    path = star(tmp_path / "a.star", [(i, "rlnImageName", f"{i // 3 + 1}@{'abc'[i % 3]}.mrcs") for i in range(N)])
+    for name, n in (("a", 2), ("b", 1), ("c", 2)):
+        stack(tmp_path / f"{name}.mrcs", n=n)
+    assert problems(path) == [(f"{tmp_path}/b.mrcs has only 1 images", [5])]
 
 
 def dump(path, value):
@@ -136,6 +152,9 @@ def test_pickles_are_told_apart_and_judged(tmp_path):
     ]  # fmt: skip
     z = np.zeros((5, 8), np.float32)
     assert not problems(dump(tmp_path / "z.pkl", z))
+    of_ten = np.random.default_rng(0).normal(size=(5, 10)).astype(np.float32)  # as many columns as a CTF with B-factors
+    assert examine(dump(tmp_path / "z.pkl", of_ten)).kind == "cryoDRGN's latents"
+    assert not problems(tmp_path / "z.pkl")
     z[4, 2] = np.inf
     assert problems(dump(tmp_path / "z.pkl", z)) == [("values that are not finite", [5])]
 
@@ -166,6 +185,8 @@ def test_text_is_told_apart_and_judged(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("3\n1\n\n3\n")
     assert problems(path) == [("row number is there already", [3])]
+    path.write_text("1.0\n2.0\n")
+    assert examine(path).kind == "table of numbers"  # --ind takes whole numbers only
     path.write_text("# states\n1.5 2\n3 x\n4 5 6\n")
     assert problems(path) == [("is not 2 numbers", [3, 4])]
     stack(tmp_path / "a.mrcs")
@@ -190,6 +211,17 @@ def test_a_job_is_examined_as_a_whole(finished_job):
     assert any("latents.npy: has 4 rows" in what for what in found)
     (job / "status.json").write_text("{")
     assert "status.json" in problems(job)[0][0]
+
+
+def test_a_job_whose_file_has_no_pixel_size_is_read_with_its_own(finished_job):
+    job = finished_job("apix = 1.5")
+    (job / "maps").mkdir()
+    (job / "status.json").write_text(json.dumps({"state": "stopped"}))
+    text = (job / "particles.star").read_text().replace("_rlnImagePixelSize", "_rlnNothing")
+    (job / "particles.star").write_text(text)
+    assert not examine(job).problems
+    (job / "job.toml").write_text("[options]\n")
+    assert "no pixel size" in problems(job)[0][0]
 
 
 def test_exit_codes_and_words(tmp_path, capsys):

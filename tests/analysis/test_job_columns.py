@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from cryodrake.analysis.job_columns import job_columns
+from cryodrake.analysis.viewing import coverage, view_density
 from cryodrake.errors import InputError
 from cryodrake.io.particles import read_particles
 
@@ -33,6 +34,17 @@ def test_each_column_is_what_its_file_says(finished_job):
     np.testing.assert_allclose(columns["shift_A"] ** 2, (table.shifts_A**2).sum(axis=1))
 
 
+def test_how_crowded_a_view_is_and_how_sure_a_class(finished_job):
+    posterior = np.array([[0.9, 0.1], [0.2, 0.8], [1, 0], [0, 1], [0.5, 0.5], [0.4, 0.6]])
+    job = finished_job(class_posterior=posterior)
+    columns = job_columns(job)
+    np.testing.assert_array_equal(columns["class_probability"], [0.9, 0.8, 1, 1, 0.5, 0.6])
+    rotations = read_particles(job / "particles.star", need_images=False).table.rotations
+    np.testing.assert_allclose(columns["view_density"], view_density(rotations, coverage(rotations)), rtol=1e-6)
+    (job / "classes").mkdir()  # poses of several frames
+    assert "view_density" not in job_columns(job)
+
+
 def test_what_is_not_known_is_not_there(finished_job):
     job = finished_job()
     (job / "latents.npy").unlink()
@@ -57,8 +69,13 @@ def test_fields_of_a_cs_are_there_too(finished_job):
 
 def test_an_unfinished_or_damaged_job_is_refused(finished_job):
     job = finished_job(latents=np.zeros((5, 2)))
-    with pytest.raises(InputError, match="5 rows"):
+    with pytest.raises(InputError, match=r"latents\.npy: has 5 rows"):
         job_columns(job)
+    np.save(job / "latents.npy", np.zeros((6, 2)))
+    np.save(job / "analysis" / "umap.npy", np.zeros((6, 2, 2)))
+    with pytest.raises(InputError, match=r"umap\.npy: holds float64 of shape"):
+        job_columns(job)
+    (job / "analysis" / "umap.npy").unlink()
     np.save(job / "latents.npy", np.array([{}], dtype=object))
     with pytest.raises(InputError, match="cannot be read"):
         job_columns(job)

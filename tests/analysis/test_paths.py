@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from cryodrake.analysis import paths
-from cryodrake.analysis.clusters import k_means
 from cryodrake.analysis.paths import NeighbourGraph, straight_path
 from cryodrake.analysis.volume_space import map_components
+from cryodrake.inference.latent_clusters import k_means
 
 RNG = np.random.default_rng(2)
 

@@ -55,3 +55,20 @@ def test_by_the_rows_of_a_selection_only_where_defoci_agree(tmp_path):
     for wrong, rows in ((other, [1, 3]), (other, [3, 4]), (bare, [3, 1])):
         with pytest.raises(InputError, match="cannot be matched"):
             matching_rows(ours, wrong, lambda rows=rows: np.array(rows))
+
+
+def test_the_same_name_of_two_stacks_is_not_the_same_image(tmp_path):
+    """A selection that was extracted again, into a stack of the old one's name."""
+    xy = [100.125, 100.125, 250.0, 3.0]
+    ours, other = star(tmp_path / "a.star", [3, 1], "a.mrcs", xy), star(tmp_path / "b.star", [0, 1, 2, 3], "a.mrcs", xy)
+    rows, words = matching_rows(ours, other, None)
+    assert rows.tolist() == [3, 1]
+    assert words == "by place on the micrograph"
+
+
+def test_defoci_may_have_been_refined_since(tmp_path, monkeypatch):
+    ours = star(tmp_path / "a.star", [0, 1, 2])
+    monkeypatch.setitem(globals(), "DEFOCUS_A", DEFOCUS_A + 300)
+    rows, words = matching_rows(ours, star(tmp_path / "b.star", [0, 1, 2, 3]), None)
+    assert rows.tolist() == [0, 1, 2]
+    assert words == "by image, although defoci differ"

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryodrake.analysis.states import latent_images, radius_A, read_latents, read_precision
+from cryodrake.analysis.job_states import read_latents, require_latents, require_latents_of_one_model
+from cryodrake.analysis.states import latent_images, radius_A, read_precision
 from cryodrake.app.progress import open_screen
 from cryodrake.errors import InputError
 from cryodrake.io.mrc import StackWriter
@@ -83,8 +84,12 @@ def test_files_that_do_not_go_together_are_refused(job, name, array, says):
 def test_no_array_and_no_states_are_told_apart(job):
     (job / "latents.npy").write_bytes(b"not an array")
     with pytest.raises(InputError, match="cannot be read"):
-        read_latents(job)
+        require_latents(job)
     (job / "latents.npy").unlink()
+    assert read_latents(job) is None
     with pytest.raises(InputError, match="has no states"):
-        read_latents(job)
+        require_latents(job)
+    (job / "classes").mkdir()
+    with pytest.raises(InputError, match="class_01"):
+        require_latents_of_one_model(job)
     assert read_precision(job, N, 2) is None

@@ -220,3 +220,24 @@ def test_what_cannot_be_exported_is_said_and_nothing_written(job, tmp_path, caps
     assert says in capsys.readouterr().err
     assert sorted(tmp_path.iterdir()) == before
     assert (tmp_path / "taken.star").read_text() == "precious"
+
+
+def test_components_of_the_users_own_stay_in_a_cs(job, tmp_path):
+    """A .cs that 3D variability has been through: our states come after its components."""
+    blob = [("uid", "<u8"), ("blob/path", "S9"), ("blob/idx", "<u4"), ("blob/shape", "<u4", (2,)), ("blob/psize_A", "<f4")]
+    array = np.zeros(N, [*blob, ("components_mode_0/component", "<u4"), ("components_mode_0/value", "<f4")])
+    array["uid"], array["blob/idx"], array["blob/shape"], array["components_mode_0/value"] = np.arange(N) + 7, np.arange(N), BOX, 5
+    array["blob/path"], array["blob/psize_A"] = b"a.mrcs", PIXEL_A
+    with open(job / "particles.cs", "wb") as file:
+        np.save(file, array)
+    read_particles(job / "particles.cs", need_images=False).write_cs(
+        job / "particles.cs", rotations=Rotation.random(N, rng=np.random.default_rng(2)).as_matrix()
+    )
+    latents = np.arange(2.0 * N, dtype=np.float32).reshape(N, 2)
+    np.save(job / "latents.npy", latents)
+    assert main(["export", str(job), "-o", str(tmp_path / "out.cs")]) == 0
+    found = np.load(tmp_path / "out.cs")
+    np.testing.assert_array_equal(found["components_mode_0/value"], 5)
+    for i in range(2):
+        np.testing.assert_array_equal(found[f"components_mode_{i + 1}/value"], latents[:, i])
+        np.testing.assert_array_equal(found[f"components_mode_{i + 1}/component"], i + 1)

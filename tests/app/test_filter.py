@@ -35,6 +35,7 @@ def test_the_chosen_rows_are_those_of_numpy_in_every_format(job, tmp_path, capsy
     assert read_particles(tmp_path / "out.star", need_images=False).index.tolist() == wanted.tolist()
     for name in ("out.txt", "out.pkl"):
         assert read_rows(tmp_path / name, N).tolist() == wanted.tolist()
+    (tmp_path / "out.txt").write_text("# chosen\n" + (tmp_path / "out.txt").read_text())
     again = read_particles(job / "particles.star", ind=tmp_path / "out.txt", need_images=False)
     assert again.index.tolist() == wanted.tolist()
 

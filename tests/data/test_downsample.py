@@ -5,8 +5,10 @@ import pytest
 
 from cryodrake.app.cli import main
 from cryodrake.data import downsample as module
+from cryodrake.errors import InputError
 from cryodrake.io.mrc import StackWriter
 from cryodrake.io.particles import read_particles
+from cryodrake.io.star import StarFile
 
 PIXEL_A, WIDTH_A = 1.5, 9.0
 SHIFTS_A = np.array([[0.0, 0.0], [6.0, -4.5], [-7.125, 3.75], [1.0, 8.0]])  # what brings the particles to the centre
@@ -124,4 +126,26 @@ def test_an_image_that_is_not_finite_is_refused(inputs, capsys):
         stack.write(images)
     assert main(["downsample", str(inputs / "31.star"), "-o", str(inputs / "out.star"), "--box", "32"]) == 2
     assert "particle 3 (image 2 of" in capsys.readouterr().err
+    assert not list(inputs.glob("out*"))
+
+
+def test_one_optics_group_of_two_sizes_is_refused_before_any_image_is_read(inputs, capsys, monkeypatch):
+    """The new pixels would be of two sizes, for which one row of data_optics has no room."""
+    with StackWriter(inputs / "b.mrcs", 1, 48, PIXEL_A) as stack:
+        stack.write(np.zeros((1, 48, 48)))
+    text = (inputs / "31.star").read_text().replace("_rlnImageSize", "_rlnNothing").replace("1@a.mrcs", "1@b.mrcs")
+    (inputs / "31.star").write_text(text)
+    monkeypatch.setattr(module, "crop_images", lambda *_: pytest.fail("too late"))
+    assert main(["downsample", str(inputs / "31.star"), "-o", str(inputs / "out.star"), "--box", "32"]) == 2
+    assert "split the group" in capsys.readouterr().err
+    assert not list(inputs.glob("out*"))
+
+
+def test_a_stack_without_its_star_does_not_stay(inputs, monkeypatch):
+    def full(*_, **__):
+        assert (inputs / "out.mrcs").exists()  # the STAR file comes last
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr(StarFile, "write", full)
+    assert main(["downsample", str(inputs / "31.star"), "-o", str(inputs / "out.star"), "--box", "32"]) == 2
     assert not list(inputs.glob("out*"))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import starfile
+from numpy.lib.recfunctions import repack_fields
 from scipy.spatial.transform import Rotation
 
 from cryodrake.errors import InputError
@@ -198,3 +199,22 @@ def test_refused(cs: Path, cs_array: np.ndarray, tmp_path: Path) -> None:
 def test_star_sources_have_no_cs(relion31: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"particles\.star"):
         read_particles(relion31).write_cs(tmp_path / "out.cs")
+
+
+def test_shifts_are_added_in_the_unit_that_the_file_has(cs: Path, cs_array: np.ndarray, tmp_path: Path) -> None:
+    """A file with alignments3D/psize_A but without shifts: the unit is the file's, and is there once."""
+    names = [name for name in cs_array.dtype.names if name != "alignments3D/shift"]
+    with open(cs, "wb") as file:
+        np.save(file, repack_fields(cs_array[names]))
+    shifts_A = np.array([[3.0, -6.0], [0.5, 1.5], [0, 9]])
+    read_particles(cs).write_cs(tmp_path / "out.cs", shifts_A=shifts_A)
+    array = np.load(tmp_path / "out.cs")
+    np.testing.assert_array_equal(array["alignments3D/psize_A"], 3.0)
+    np.testing.assert_allclose(array["alignments3D/shift"], shifts_A / 3.0)
+
+
+def test_an_archive_is_no_cs(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", uid=np.arange(3))
+    (tmp_path / "a.npz").rename(tmp_path / "a.cs")
+    with pytest.raises(InputError, match="archive"):
+        read_particles(tmp_path / "a.cs")

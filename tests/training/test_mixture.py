@@ -10,7 +10,7 @@ import starfile
 import torch
 
 from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
-from cryodrake.analysis.states import read_latents
+from cryodrake.analysis.job_states import require_latents_of_one_model
 from cryodrake.app.abinit import main
 from cryodrake.app.runner import open_job, run_job
 from cryodrake.data.coefficients import CoefficientStore
@@ -115,7 +115,7 @@ def test_the_job_gathers_its_classes(job, mixed):
 
 def test_states_are_asked_of_a_class(job):
     with pytest.raises(InputError, match="class_01"):
-        read_latents(job)
+        require_latents_of_one_model(job)
 
 
 def test_a_stopped_run_goes_on_to_the_same_end(job, options, shortened, tmp_path, monkeypatch):

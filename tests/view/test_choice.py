@@ -55,6 +55,12 @@ def test_text_has_thresholds_by_the_order_of_its_words(columns):
         {"region": region((0, 1, 1), (0, 1, 0), up="absent")},
         {"region": region("abc", "abc")},
         {"region": 3},
+        {"thresholds": 3},
+        {"thresholds": {"a": 3}},
+        {"thresholds": {"a": [None, 1]}},
+        {"where": "absent > 3"},
+        {"where": "__import__('os').remove('x')"},
+        {"where": ["a"]},
     ],
 )
 def test_what_a_browser_should_not_send_is_refused(columns, choice):
@@ -78,3 +84,11 @@ def test_classes_have_a_colour_each_and_numbers_a_scale():
     assert few["colorbar"]["ticktext"] == ["a", "b"]
     many = colours(np.linspace(0, 100, 1001), "defocus_A", np.arange(1001))
     assert (many["cmin"], many["cmax"]) == (pytest.approx(1), pytest.approx(99))
+
+
+def test_a_condition_narrows_the_choice_and_without_one_nothing_changes(columns):
+    found = chosen_rows(columns, {"thresholds": {"c": [0.25, 2]}, "where": "a * b < 0 and name in ['mic_0', 'mic_2']"})
+    a, b, c = columns["a"], columns["b"], columns["c"]
+    assert found.tolist() == np.flatnonzero((c >= 0.25) & (a * b < 0) & (np.arange(N) % 3 != 1)).tolist()
+    for nothing in ("", None):
+        assert len(chosen_rows(columns, {"where": nothing})) == N

@@ -34,6 +34,19 @@ def test_jobs_within_jobs_and_behind_links_are_not_listed(tmp_path):
     assert find_jobs(tmp_path / "jobs") == [tmp_path / "jobs" / "a"]
 
 
+def test_a_jobs_classes_are_jobs_to_choose_after_it_but_not_those_behind_links(tmp_path):
+    whole, other = make_job(tmp_path / "jobs" / "b"), make_job(tmp_path / "jobs" / "c")
+    for name in ("class_02", "class_01"):
+        make_job(whole / "classes" / name)
+    (whole / "classes" / "class_03").mkdir()  # not begun
+    (other / "classes").mkdir()
+    (other / "classes" / "class_01").symlink_to(make_job(tmp_path / "secret"))
+    assert Shelf(whole).names() == ["b", "classes/class_01", "classes/class_02"]
+    shelf = Shelf(tmp_path / "jobs")
+    assert shelf.names() == ["b", "b/classes/class_01", "b/classes/class_02", "c"]
+    assert shelf.open("b/classes/class_02").path == whole / "classes" / "class_02"
+
+
 @pytest.mark.parametrize("name", ["../secret", "/etc", "", ".", "a/../../secret", None, 3, ["a"]])
 def test_a_job_that_is_not_on_the_list_is_refused(tmp_path, name):
     make_job(tmp_path / "jobs" / "a")

@@ -78,3 +78,25 @@ def test_a_map_that_changes_is_read_again(reader, job):
     (job / "maps" / "consensus.mrc").write_bytes((job / "maps" / "states" / "state_00.mrc").read_bytes())
     os.utime(job / "maps" / "consensus.mrc", ns=(1, 1))
     assert not np.array_equal(reader.viewable("maps/consensus").volume, before)
+
+
+def test_a_status_that_is_no_table_and_a_stage_that_is_no_map_are_said(reader, job):
+    (job / "status.json").write_text("[1, 2]")
+    with pytest.raises(InputError, match=r"status\.json"):
+        reader.status()
+    path = reader.stages()[0]
+    path.write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(InputError, match=path.stem):
+        reader.stage(path)
+    np.savez(path, volume=np.array([Bomb()], dtype=object), pixel_size_A=1.0, resolution_A=1.0)
+    with pytest.raises(InputError, match=path.stem):
+        reader.stage(path)
+
+
+def test_a_state_is_decoded_once_until_the_field_changes(reader, job):
+    z, field = np.load(job / "latents.npy"), job / "checkpoints" / "field.safetensors"
+    first = reader.decode(z[0])
+    assert reader.decode(z[0]) is first
+    assert reader.decode(z[1]) is not first
+    os.utime(field, ns=(1, 1))
+    assert reader.decode(z[0]) is not first

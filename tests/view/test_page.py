@@ -76,6 +76,22 @@ def test_thresholds_narrow_the_choice_and_hide_the_others(user, job):
     assert np.loadtxt(job / "selections" / "chosen.txt", dtype=int).tolist() == expected.tolist()
 
 
+def test_a_condition_chooses_and_a_wrong_one_is_said(user, job):
+    user.page.fill("#latents-condition", "confidence > 0.5 and latent_1 < 0")
+    user.page.keyboard.press("Enter")
+    confidence = read_particles(job / "particles.star", need_images=False).table.confidence
+    expected = np.flatnonzero((confidence > 0.5) & (np.load(job / "latents.npy")[:, 0] < 0))
+    user.page.wait_for_function(COUNT, arg=f"{len(expected)} of 240")
+    user.page.wait_for_timeout(500)
+    assert user.page.evaluate(ROWS, SCATTER) == expected.tolist()
+    save(user, ".txt")
+    assert np.loadtxt(job / "selections" / "chosen.txt", dtype=int).tolist() == expected.tolist()
+    user.page.fill("#latents-condition", "confidenc > 0.5")
+    user.page.keyboard.press("Enter")
+    user.page.wait_for_function("() => document.getElementById('latents-refusal').innerText.includes('did you mean confidence')")
+    user.page.wait_for_function(COUNT, arg="240 of 240")
+
+
 def test_a_click_decodes_the_map_of_that_particle(user, job, reader):
     z = np.load(job / "latents.npy")
     row = int(np.argmax(z[:, 0]))  # at the edge: nothing hides it

@@ -19,17 +19,18 @@ from jaxtyping import Float
 
 from cryodrake.analysis import figures_latents as figures
 from cryodrake.analysis.analysis_folder import AnalysisFolder
-from cryodrake.analysis.clusters import Clusters, k_means
 from cryodrake.analysis.covariates import Covariates, covariates_of
 from cryodrake.analysis.decoder import Decoder, open_decoder
 from cryodrake.analysis.diagnostics import diagnose
-from cryodrake.analysis.embedding import Components, principal_components, umap_layout
-from cryodrake.analysis.job_states import check_rows, read_classes, read_latents
+from cryodrake.analysis.embedding import umap_layout
+from cryodrake.analysis.job_states import check_rows, read_classes, require_latents
 from cryodrake.analysis.map_folder import write_component_views
 from cryodrake.analysis.particle_table import particle_table
 from cryodrake.analysis.paths import NeighbourGraph, straight_path
 from cryodrake.analysis.volume_space import map_components
 from cryodrake.errors import InputError
+from cryodrake.inference.latent_clusters import Clusters, k_means
+from cryodrake.inference.latent_components import Components, principal_components
 from cryodrake.io.chimerax import NAME
 from cryodrake.io.particles import read_particles
 from cryodrake.training.config import AnalyzeConfig
@@ -75,12 +76,7 @@ def analyze(config: AnalyzeConfig) -> list[str]:
 def _read(config: AnalyzeConfig) -> tuple[Float[np.ndarray, "n z"], Covariates]:
     if not config.job.is_dir():
         raise InputError("no such job", where=config.job)
-    latents = read_latents(config.job)
-    if latents is None:
-        raise InputError(
-            "this job has no states; it was run with --zdim 0", where=config.job / "latents.npy",
-            expected="latents of a job that is finished and was run with --zdim 1 or more", do="run it with --zdim 4, for example",
-        )  # fmt: skip
+    latents = require_latents(config.job)
     if len(latents) < 2 or np.ptp(latents, axis=0).max() == 0:
         raise InputError("all particles have the same latents", where=config.job / "latents.npy")
     for row in config.anchors:
@@ -100,7 +96,7 @@ def _write_paths(folder: AnalysisFolder, config: AnalyzeConfig, latents: Float[n
     if len(chosen) and not graph.are_connected(chosen):
         do = f"choose others, or more --neighbours than {config.neighbours}"
         raise InputError("no path leads from anchor to anchor: their states are separate", where="--anchors", do=do)
-    ends = chosen if len(chosen) else graph.farthest_pair(np.unique(clusters.centre_rows))
+    ends = chosen if len(chosen) else graph.farthest_pair(clusters.distinct_rows)
     if ends is None:
         return [f"No paths: the clusters are separate states at {config.neighbours} --neighbours."]
     rows = graph.path(ends)

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import spearmanr
 
-from cryodrake.analysis.embedding import principal_components
 from cryodrake.analysis.regression import nearest_neighbours, r_squared
+from cryodrake.inference.latent_components import principal_components
 
 
 def is_circle(coordinates_deg: Float[np.ndarray, " m"]) -> bool:

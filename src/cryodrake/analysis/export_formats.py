@@ -1,16 +1,20 @@
 """A job's results as files of RELION, cryoSPARC and cryoDRGN.
 
 States have no column of RELION's: they become cryodrakeLatent1 …, which it keeps. In a .cs they are what its own 3D
-variability calls components_mode_0/value …. Classes count from 1 in RELION, from 0 in cryoSPARC.
+variability calls components_mode_0/value …, after those that the file has already. Classes count from 1 in RELION, from 0
+in cryoSPARC.
 """
 
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cryodrake.analysis.export_particles import Results
 from cryodrake.errors import InputError
 from cryodrake.io.cryodrgn import write_ctf, write_indices, write_latents, write_poses
+from cryodrake.io.cryosparc import CsFile, field_names
 
 
 def write_star(out: Path, results: Results) -> None:
@@ -31,7 +35,8 @@ def write_cs(out: Path, results: Results) -> None:
         InputError: the target is no .cs.
     """
     extra: dict[str, np.ndarray] = {}
-    for i, z in enumerate(() if results.latents is None else results.latents.T):
+    first = _free_mode(results.target.raw.source)
+    for i, z in enumerate(() if results.latents is None else results.latents.T, first):
         extra[f"components_mode_{i}/component"] = np.full(len(z), i, dtype=np.uint32)
         extra[f"components_mode_{i}/value"] = z.astype(np.float32)
     if results.classes is not None:
@@ -40,8 +45,19 @@ def write_cs(out: Path, results: Results) -> None:
     results.target.write_cs(out, table.rotations, table.shifts_A, table.half_set, extra)
 
 
+def _free_mode(source: Any) -> int:
+    """The first number that no component of the user's own 3D variability has."""
+    names = field_names(source.array) if isinstance(source, CsFile) else ()
+    modes = {name.split("/")[0] for name in names}
+    return next(i for i in count() if f"components_mode_{i}" not in modes)
+
+
 def write_cryodrgn(folder: Path, results: Results) -> list[Path]:
-    """pose.pkl, ind.pkl (rows of the target's file), and ctf.pkl and z.pkl where they are known, in a new folder."""
+    """pose.pkl, ind.pkl (rows of the target's file), and ctf.pkl and z.pkl where they are known, in a new folder.
+
+    Raises:
+        InputError: the folder cannot be made, or as `open_atomic`.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

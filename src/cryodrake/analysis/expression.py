@@ -9,6 +9,7 @@ import ast
 import difflib
 import operator
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ class _Walk:
     def _boolop(self, node: ast.BoolOp) -> Any:
         parts = [self._condition(part) for part in node.values]
         combine = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-        return combine.reduce(parts)
+        return reduce(combine, parts)  # not the ufunc's own, which takes columns and numbers for one ragged array
 
     def _unaryop(self, node: ast.UnaryOp) -> Any:
         if type(node.op) not in UNARY:
@@ -117,7 +118,7 @@ class _Walk:
             raise self._not_allowed(node)
         values = [self.value(part) for part in (node.left, *node.comparators)]
         pairs = zip(node.ops, values[:-1], values[1:], strict=True)
-        return np.logical_and.reduce([COMPARE[type(op)](a, b) for op, a, b in pairs])
+        return reduce(np.logical_and, [COMPARE[type(op)](a, b) for op, a, b in pairs])
 
     def _tuple(self, node: ast.Tuple | ast.List) -> list[Any]:
         """Only for `in`: of numbers or text."""

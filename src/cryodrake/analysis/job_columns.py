@@ -3,10 +3,12 @@
     row                                         from 0, of JOB/particles.star
     confidence, half_set                        half sets are 1 and 2
     class_number, cluster                       of the job, and of `analyze`; from 0
+    class_probability                           of the particle's class, in a job with --classes
     latent_1 …, pc_1 …, umap_1, umap_2          states; the last two of `analyze`
     defocus_A, defocus_u_A, defocus_v_A, astigmatism_A, defocus_angle_deg, phase_shift_deg, voltage_kV, cs_mm,
     amplitude_contrast, bfactor_A2, pixel_size_A, optics_group
     rot_deg, tilt_deg, psi_deg, shift_x_A, shift_y_A, shift_A
+    view_density                                how crowded the particle's direction of view is, 1 being even; not with --classes
     rln…, and alignments3D/…                    each column of the user's own .star, and field of his .cs
 
 A column that the job does not know is not there. Text (rlnMicrographName) is an array of Python strings.
@@ -19,7 +21,9 @@ import numpy as np
 import torch
 
 from cryodrake.analysis.job_particles import read_job_particles
-from cryodrake.analysis.job_states import check_rows, read_array, read_classes, read_latents
+from cryodrake.analysis.job_states import check_rows, holds_classes, read_array, read_classes, read_latents
+from cryodrake.analysis.viewing import coverage, view_density
+from cryodrake.errors import InputError
 from cryodrake.io.cryosparc import CsFile
 from cryodrake.io.dispatch import read_raw
 from cryodrake.io.relion import RelionSource
@@ -36,26 +40,40 @@ def job_columns(job: Path) -> dict[str, np.ndarray]:
     """
     particles = read_job_particles(job)
     source = particles.raw.source
-    columns = {"row": np.arange(len(particles))} | _states(job) | _of_table(particles.table)
+    columns = {"row": np.arange(len(particles))} | _states(job, len(particles)) | _of_table(particles.table)
+    rotations = particles.table.rotations
+    if rotations is not None and len(rotations) and not holds_classes(job):
+        columns["view_density"] = view_density(rotations, coverage(rotations))
     own = _of_star(source) if isinstance(source, RelionSource) else {}
     if (job / "particles.cs").exists():
-        own |= _of_cs(read_raw(job / "particles.cs", with_ctf=False).source)
-    columns |= {name: values for name, values in own.items() if name not in columns}
-    for name, values in columns.items():
-        check_rows(job, f"({name})", len(values), len(particles))
-    return columns
+        of_cs = read_raw(job / "particles.cs", with_ctf=False)
+        check_rows(job, "particles.cs", of_cs.n, len(particles))
+        own |= _of_cs(of_cs.source)
+    return columns | {name: values for name, values in own.items() if name not in columns}
 
 
-def _states(job: Path) -> dict[str, np.ndarray]:
+def _states(job: Path, n: int) -> dict[str, np.ndarray]:
+    """Of the job and of `analyze`."""
+    files: dict[str, tuple[str, np.ndarray | None]] = {
+        "classes.npy": ("class_number", read_classes(job)),
+        "latents.npy": ("latent", read_latents(job)),
+    }
+    posterior = read_array(job / "class_posterior.npy")
+    if posterior is not None and posterior.size and posterior.ndim == 2 and posterior.dtype.kind in "fiu":
+        posterior = posterior.max(axis=1)
+    files["class_posterior.npy"] = ("class_probability", posterior)
+    for file, name in (("labels", "cluster"), ("pca", "pc"), ("umap", "umap")):
+        files[f"analysis/{file}.npy"] = (name, read_array(job / "analysis" / f"{file}.npy"))
     columns: dict[str, np.ndarray] = {}
-    for name, values in (("class_number", read_classes(job)), ("cluster", read_array(job / "analysis" / "labels.npy"))):
-        if values is not None:
-            columns[name] = values
-    latents = read_latents(job)
-    scores, layout = (read_array(job / "analysis" / name) for name in ("pca.npy", "umap.npy"))
-    for name, matrix in (("latent", latents), ("pc", scores), ("umap", layout)):
-        if matrix is not None and matrix.ndim == 2:
-            columns |= _numbered(name, matrix)
+    for file, (name, values) in files.items():
+        if values is None:
+            continue
+        if values.ndim not in (1, 2) or values.dtype.kind not in "fiu":
+            raise InputError(
+                f"holds {values.dtype} of shape {values.shape}", where=job / file, expected="numbers, a row a particle"
+            )
+        check_rows(job, file, len(values), n)
+        columns |= {name: values} if values.ndim == 1 else _numbered(name, values)
     return columns
 
 

@@ -20,11 +20,36 @@ def read_latents(job: Path) -> Float[np.ndarray, "n z"] | None:
     if latents is None:
         return None
     if latents.ndim != 2 or 0 in latents.shape or latents.dtype.kind not in "fiu":
-        raise InputError(f"holds {latents.dtype} {latents.shape}", where=path, expected="numbers (n, zdim)")
+        raise InputError(f"holds {latents.dtype} of shape {latents.shape}", where=path, expected="numbers (n, zdim)")
     finite = np.isfinite(latents).all(axis=1)
     if not finite.all():
         raise InputError("values that are not finite", where=f"{path}, row {int((~finite).argmax())}")
     return latents.astype(np.float64)
+
+
+def require_latents(job: Path) -> Float[np.ndarray, "n z"]:
+    """As `read_latents`, of a job that must have them.
+
+    Raises:
+        InputError: it has none, or as `read_latents`.
+    """
+    latents = read_latents(job)
+    if latents is None:
+        what = "this job has no states; it was run with --zdim 0, or is not finished"
+        raise InputError(what, where=job, expected="latents.npy", do="run it with --zdim 4, for example")
+    return latents
+
+
+def require_latents_of_one_model(job: Path) -> Float[np.ndarray, "n z"]:
+    """As `require_latents`, where one field is to make maps of all of them.
+
+    Raises:
+        InputError: the job holds classes, whose states do not compare; or as `require_latents`.
+    """
+    if holds_classes(job):
+        first = job / "classes" / "class_01"
+        raise InputError("this job holds classes, each with states of its own", where=job, do=f"give a class's job: {first}")
+    return require_latents(job)
 
 
 def read_classes(job: Path) -> Int[np.ndarray, " n"] | None:
@@ -38,7 +63,7 @@ def read_classes(job: Path) -> Int[np.ndarray, " n"] | None:
     if classes is None:
         return None
     if classes.ndim != 1 or classes.dtype.kind not in "iu" or (len(classes) and classes.min() < 0):
-        raise InputError(f"holds {classes.dtype} {classes.shape}", where=path, expected="whole numbers (n,), from 0")
+        raise InputError(f"holds {classes.dtype} of shape {classes.shape}", where=path, expected="whole numbers (n,), from 0")
     return classes.astype(np.int64)
 
 
@@ -51,6 +76,11 @@ def read_array(path: Path, expected: str = "numbers") -> np.ndarray | None:
     if not path.exists():
         return None
     return read_npy(path, expected)
+
+
+def holds_classes(job: Path) -> bool:
+    """Whether this is the whole of a job with --classes, each of which has a frame, for poses and latents, and a job of its own."""
+    return (job / "classes").is_dir()
 
 
 def check_rows(job: Path, name: str, rows: int, expected: int) -> None:

@@ -67,7 +67,7 @@ def montage(
     assert chosen.shifts_A is not None
     sits_at = -torch.from_numpy(chosen.shifts_A).float() / frame.pixel_size_A  # a stored shift is what brings it to the centre
     phase = -2 * torch.pi / frame.box * (sits_at @ disc.kxy.T)
-    slices = _slices(rows, map_of, torch.from_numpy(chosen.rotations).float(), frame.box, disc)
+    slices = _slices(rows, first, map_of, torch.from_numpy(chosen.rotations).float(), frame.box, disc)
     expected = slices * torch.polar(transfer, phase) * low_pass
     images, projections = coeff_to_image(disc.scatter(found)), coeff_to_image(disc.scatter(expected))
     agreement = _correlation(images, projections)
@@ -89,12 +89,13 @@ def _images(particles: ParticleFile, rows: Int[np.ndarray, " b"], frame: Frame, 
     return coefficients
 
 
-def _slices(rows: Int[np.ndarray, " b"], map_of: MapOf, rotations: Tensor, box: int, disc: Disc) -> Tensor:
+def _slices(rows: Int[np.ndarray, " b"], first: Tensor, map_of: MapOf, rotations: Tensor, box: int, disc: Disc) -> Tensor:
+    """`first` is the first row's map, which is known: a map may take long."""
     grid = BallGrid(box, box / 2)
     values = []
     ball, of = None, None
-    for row, rotation in zip(rows.tolist(), rotations, strict=True):
-        volume = map_of(row)
+    for i, (row, rotation) in enumerate(zip(rows.tolist(), rotations, strict=True)):
+        volume = first if i == 0 else map_of(row)
         if ball is None or volume is not of:  # one map for all is rasterised once
             ball, of = raster(resample_volume(volume.float(), box), grid), volume
         values.append(torch.view_as_complex(slice_ball(ball, grid, rotation[None], disc.kxy))[0])

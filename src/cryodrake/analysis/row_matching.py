@@ -9,10 +9,9 @@ from jaxtyping import Int
 from cryodrake.errors import InputError
 from cryodrake.io.cryosparc import CsFile, field_names
 from cryodrake.io.particles import ParticleFile
-from cryodrake.io.relion import RelionSource
+from cryodrake.io.relion import IMAGE, ORIGINAL_IMAGE, RelionSource
 from cryodrake.io.star import numbers, strings
 
-IMAGE, ORIGINAL_IMAGE = "rlnImageName", "rlnImageOriginalName"
 PICKED = ("rlnMicrographName", "rlnCoordinateX", "rlnCoordinateY")
 COORDINATE_DIGITS = 2  # of a pixel: no two particles are nearer, and programs write six or more
 SAME_DEFOCUS_A = 1.0
@@ -24,7 +23,8 @@ def matching_rows(
     """The row (from 0) of `other` that each of our particles is, and how it was found out.
 
     Tried in turn: cryoSPARC's uid; the same image; the image that ours was made from; the place on the micrograph; files of
-    one length, row by row, if defoci do not differ; the rows that the job used, if defoci are the same.
+    one length, row by row, if defoci do not differ; the rows that the job used, if defoci are the same. Of several names that
+    are there, the first under which defoci do not differ: two stacks of one name in two folders hold different images.
 
     Args:
         input_rows: the row of the job's input that each of our particles is; asked when all else fails. None: as ours.
@@ -32,10 +32,15 @@ def matching_rows(
     Raises:
         InputError: the particles cannot be found in the other file, or as `input_rows`.
     """
+    differ: list[tuple[np.ndarray, str]] = []
     for words, mine, theirs in _keys(ours, other):
         places = _find(mine, theirs)
-        if places is not None:
+        if places is not None and _same_defocus(ours, other, places, if_unknown=True):
             return places, words
+        if places is not None:
+            differ.append((places, f"{words}, although defoci differ"))
+    if differ:  # as after a refinement of the CTF
+        return differ[0]
     n = len(ours)
     if len(other) == n and _same_defocus(ours, other, np.arange(n), if_unknown=True):
         return np.arange(n), "row by row"

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from cryodrake.analysis.job_states import read_array, require_latents_of_one_model
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.halves import half_sets
 from cryodrake.errors import InputError
@@ -23,24 +24,6 @@ from cryodrake.training.state_maps import LatentImages
 LARGEST_RADIUS = 0.49  # of the box
 
 
-def read_latents(job: Path) -> Float32[np.ndarray, "n z"]:
-    """JOB/latents.npy.
-
-    Raises:
-        InputError: the job has none or several classes of them, or the file holds something else.
-    """
-    path = job / "latents.npy"
-    if (job / "classes").is_dir():
-        first = job / "classes" / "class_01"
-        raise InputError("this job holds classes, each with states of its own", where=job, do=f"give a class's job: {first}")
-    if not path.exists():
-        raise InputError("this job has no states; it was run with --zdim 0, or is not finished", where=job, expected=path.name)
-    latents = _read_array(path)
-    if latents.ndim != 2 or 0 in latents.shape or not np.isfinite(latents).all():
-        raise InputError(f"holds an array of shape {latents.shape}", where=path, expected="(particles, zdim), finite numbers")
-    return latents
-
-
 def read_precision(job: Path, n: int, zdim: int) -> Float32[np.ndarray, "n z z"] | None:
     """JOB/latents_precision.npy, the posterior precision of each latent; None where the job has none.
 
@@ -48,20 +31,13 @@ def read_precision(job: Path, n: int, zdim: int) -> Float32[np.ndarray, "n z z"]
         InputError: the file does not go with n latents of zdim coordinates.
     """
     path = job / "latents_precision.npy"
-    if not path.exists():
+    precision = read_array(path)
+    if precision is None:
         return None
-    precision = _read_array(path)
-    if precision.shape != (n, zdim, zdim) or not np.isfinite(precision).all():
+    if precision.dtype.kind not in "fiu" or precision.shape != (n, zdim, zdim) or not np.isfinite(precision).all():
         wanted = f"{(n, zdim, zdim)}, finite numbers"
-        raise InputError(f"holds an array of shape {precision.shape}", where=path, expected=wanted)
-    return precision
-
-
-def _read_array(path: Path) -> Float32[np.ndarray, "..."]:
-    try:
-        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"cannot be read: {error}", where=path, expected="numbers as numpy saves them (.npy)") from error
+        raise InputError(f"holds {precision.dtype} of shape {precision.shape}", where=path, expected=wanted)
+    return precision.astype(np.float32)
 
 
 def radius_A(options: InputOptions, box_A: float) -> float:
@@ -86,7 +62,7 @@ def latent_images(job: Path, options: InputOptions, reporter: AbstractReporter) 
     """
     star = job / "particles.star"
     table = read_particles(star, need_images=False).table
-    latents = read_latents(job)
+    latents = require_latents_of_one_model(job)
     if table.rotations is None or table.shifts_A is None or table.half_set is None:
         raise InputError("the particles have no poses or half sets", where=star, expected="a finished job")
     particles = read_particles(
@@ -111,7 +87,7 @@ def latent_images(job: Path, options: InputOptions, reporter: AbstractReporter) 
         rotation=torch.from_numpy(table.rotations).float().to(device),
         shift_px=torch.from_numpy(table.shifts_A / store.pixel_size_A).float().to(device),
         half=half_sets(table, options.seed).to(device),
-        latents=torch.from_numpy(latents).to(device),
+        latents=torch.from_numpy(latents).float().to(device),
         precision=None if precision is None else torch.from_numpy(precision).to(device),
         radius_px=radius_A(options, store.box_A) / store.pixel_size_A,
     )

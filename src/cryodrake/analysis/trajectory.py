@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from sklearn.neighbors import NearestNeighbors
 
-from cryodrake.analysis.clusters import k_means
 from cryodrake.analysis.paths import NeighbourGraph, equal_steps
 from cryodrake.analysis.regression import some_rows
 from cryodrake.errors import InputError
+from cryodrake.inference.latent_clusters import k_means
 
 K = 10  # the neighbour whose distance says how dense it is
 EMPTY = 3.0  # times the distance that 95 % of the particles have to their own: nothing of the kind was seen
@@ -66,7 +66,7 @@ def farthest_rows(latents: Float[np.ndarray, "n z"], clusters: int, neighbours: 
     Raises:
         InputError: no path joins any two.
     """
-    centres = np.unique(k_means(latents, min(clusters, len(latents)), seed).centre_rows)
+    centres = k_means(latents, clusters, seed).distinct_rows
     ends = NeighbourGraph(latents, neighbours, centres).farthest_pair(centres)
     if ends is None:
         do = "give --through, or more --neighbours"

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from cryodrake.analysis.embedding import principal_components
 from cryodrake.analysis.figures_latents import write_way
 from cryodrake.analysis.trajectory import Trajectory
+from cryodrake.inference.latent_components import principal_components
 from cryodrake.io.atomic import write_text_atomic
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
+from cryodrake.analysis.job_states import require_latents_of_one_model
 from cryodrake.analysis.movie import MovieStyle, series_frames, write_movie
-from cryodrake.analysis.states import read_latents
 from cryodrake.analysis.trajectory import Trajectory, farthest_rows, nearest_rows, over_particles, straight
 from cryodrake.analysis.trajectory_files import write_trajectory
 from cryodrake.app.folders import refuse_taken
@@ -23,7 +23,7 @@ def main(config: TrajectoryConfig) -> None:
             folder is taken.
     """
     options = job_options(config)
-    latents = read_latents(config.job).astype(np.float64)
+    latents = require_latents_of_one_model(config.job)
     found = chosen_way(config, latents)
     refuse_taken(config.out)
     with open_screen() as screen:

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from cryodrake.analysis.job_states import require_latents_of_one_model
 from cryodrake.analysis.map_folder import write_series_views
-from cryodrake.analysis.states import decoded_maps, latent_images, radius_A, read_latents
+from cryodrake.analysis.states import decoded_maps, latent_images, radius_A
 from cryodrake.app.export import flipped_map
 from cryodrake.app.folders import make_folder, refuse_taken
 from cryodrake.app.maps_config import MapsConfig
@@ -35,7 +36,7 @@ def main(config: VolumesConfig) -> None:
         InputError: there is no such job or it has no states, the states asked for are not there, or the folder is taken.
     """
     options = job_options(config)
-    z = chosen_states(config, read_latents(config.job))
+    z = chosen_states(config, require_latents_of_one_model(config.job).astype(np.float32))
     refuse_taken(config.out)
     with open_screen() as screen:
         write_maps_at(config, options, z, screen)

@@ -7,7 +7,8 @@ from jaxtyping import Float32, Int64
 
 from cryodrake.app.volumes_config import VolumesConfig
 from cryodrake.errors import InputError
-from cryodrake.inference.latent_points import along_component, kmeans_rows
+from cryodrake.inference.latent_clusters import k_means
+from cryodrake.inference.latent_components import along_component
 
 
 def chosen_states(config: VolumesConfig, latents: Float32[np.ndarray, "n z"]) -> Float32[np.ndarray, "m z"]:
@@ -25,7 +26,7 @@ def chosen_states(config: VolumesConfig, latents: Float32[np.ndarray, "n z"]) ->
     if config.kmeans is not None:
         if config.kmeans > len(latents):
             raise InputError(f"{config.kmeans} of {len(latents)} particles", where="--kmeans", expected="fewer")
-        return latents[kmeans_rows(latents, config.kmeans, config.seed)]
+        return latents[k_means(latents, config.kmeans, config.seed).distinct_rows]
     assert config.particles is not None  # exactly one is given
     return latents[parse_rows(config.particles, len(latents))]
 

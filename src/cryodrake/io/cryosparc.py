@@ -111,12 +111,13 @@ def with_fields(array: np.ndarray, new: list[tuple]) -> np.ndarray:
 def _read_cs(path: Path) -> CsFile:
     do = "export the particles from cryoSPARC again (in its classic .cs format, not CSDAT)"
     array = read_npy(path, "a structured array", do)
-    content = path.read_bytes()
     if array.dtype.names is None or "uid" not in field_names(array) or array.ndim != 1:
         raise InputError("is no particle file", where=path, expected="an array with the fields uid, blob/path, …")
     if len(array) == 0:
         raise InputError("has no particles", where=path, expected="at least one row")
-    return CsFile(path, array, content[: len(content) - array.nbytes])
+    with open(path, "rb") as file:
+        header = file.read(path.stat().st_size - array.nbytes)
+    return CsFile(path, array, header)
 
 
 def _with_passthrough(source: CsFile) -> tuple[CsFile, list[str]]:

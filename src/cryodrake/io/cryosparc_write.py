@@ -1,6 +1,5 @@
 """cryoSPARC .cs files out: our poses put back into the user's own array, every field that is not ours as it was."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +7,8 @@ import torch
 
 from cryodrake.io.atomic import write_bytes_atomic, write_npy_atomic
 from cryodrake.io.cryosparc import POSE, SHIFT, SHIFT_UNIT, SPLIT, CsFile, field_names, with_fields
-from cryodrake.io.raw import RawParticles
-from cryodrake.io.table import ParticleTable, changed_rows, take
+from cryodrake.io.raw import Update
+from cryodrake.io.table import changed_rows, take
 from cryodrake.physics.rotations import matrix_to_axis_angle
 
 NEW_FIELDS: dict[str, list[tuple]] = {
@@ -19,33 +18,30 @@ NEW_FIELDS: dict[str, list[tuple]] = {
 }
 
 
-def write_cryosparc(
-    path: str | Path,
-    raw: RawParticles,
-    rows: np.ndarray,
-    table: ParticleTable,
-    shift_unit_A: np.ndarray,
-    extra: Mapping[str, np.ndarray],
-) -> None:
-    """Write these rows of the .cs that `raw` was read from, with the poses, shifts and half sets that differ, and `extra` fields.
+def write_cryosparc(path: str | Path, update: Update) -> None:
+    """Write a .cs again with the poses, shifts, half sets and extra fields that the update changes.
 
     Fields that the file lacks are added at its end, those of its passthrough files first; all other bytes are as they were.
+
+    Raises:
+        InputError: as `open_atomic`.
     """
+    raw, rows, table, extra = update.raw, update.rows, update.table, update.extra
     source: CsFile = raw.source
     array = source.array[rows]
     wanted = {POSE: table.rotations, SHIFT: table.shifts_A, SPLIT: table.half_set}
     missing = [name for name in NEW_FIELDS if wanted[name] is not None and name not in field_names(array)]
-    new_fields = [field for name in missing for field in NEW_FIELDS[name]]
+    new_fields = [field for name in missing for field in NEW_FIELDS[name] if field[0] not in field_names(array)]
     new_fields += [(name, values.dtype, values.shape[1:]) for name, values in extra.items() if name not in field_names(array)]
     array = with_fields(array, new_fields)
-    if SHIFT in missing:
+    if SHIFT_UNIT not in field_names(source.array) and SHIFT in missing:
         array[SHIFT_UNIT] = take(raw.pixel_size_A, rows)
     if table.rotations is not None:
         changed = changed_rows(table.rotations, raw.rotations, rows)
         new = torch.from_numpy(table.rotations[changed].astype(np.float64)).transpose(-1, -2)
         array[POSE][changed] = matrix_to_axis_angle(new).numpy()
     if table.shifts_A is not None:
-        new_shifts = table.shifts_A / shift_unit_A[:, None]
+        new_shifts = table.shifts_A / update.shift_unit_A[:, None]
         changed = changed_rows(new_shifts, raw.shifts, rows)
         array[SHIFT][changed] = new_shifts[changed]
     if table.half_set is not None:

@@ -14,6 +14,10 @@ def read_npy(path: str | Path, expected: str = "numbers as numpy saves them (.np
         InputError: unreadable, damaged, or with Python objects in it.
     """
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        with open(path, "rb") as file:
+            array = np.load(file, allow_pickle=False)
+            if not isinstance(array, np.ndarray):
+                raise ValueError("it is an archive of several arrays (.npz)")
+            return array
     except Exception as error:  # what a damaged header raises is anybody's guess
         raise InputError(f"cannot be read as a numpy array: {error}", where=path, expected=expected, do=do) from error

@@ -23,7 +23,7 @@ from cryodrake.io.cryosparc import CsFile
 from cryodrake.io.cryosparc_write import write_cryosparc
 from cryodrake.io.dispatch import read_raw
 from cryodrake.io.mrc import MrcStack
-from cryodrake.io.raw import RawParticles
+from cryodrake.io.raw import RawParticles, Update
 from cryodrake.io.relion import RelionSource
 from cryodrake.io.relion_write import write_new_star, write_relion
 from cryodrake.io.rows import read_rows
@@ -132,12 +132,12 @@ class ParticleFile:
         Raises:
             InputError: as `open_atomic`.
         """
-        table = self._updated(rotations, shifts_A, half_set, confidence)
+        update = self._update(rotations, shifts_A, half_set, confidence, extra)
         if isinstance(self.raw.source, RelionSource):
-            write_relion(path, self.raw, self.rows, table, self.shift_unit_A, extra or {})
+            write_relion(path, update)
             return
         names = tuple(str(stack.path.resolve()) for stack in self.stacks) or self.raw.stack_names
-        write_new_star(path, table, names, self.stack_of, self.index, extra)
+        write_new_star(path, update.table, names, self.stack_of, self.index, extra)
 
     def write_cs(
         self,
@@ -162,18 +162,22 @@ class ParticleFile:
                 expected="particles from a .cs",
                 do="export a .star instead; cryoSPARC imports it",
             )
-        table = self._updated(rotations, shifts_A, half_set, None)
-        write_cryosparc(path, self.raw, self.rows, table, self.shift_unit_A, extra or {})
+        write_cryosparc(path, self._update(rotations, shifts_A, half_set, None, extra))
 
-    def _updated(
-        self, rotations: np.ndarray | None, shifts_A: np.ndarray | None, half_set: np.ndarray | None, confidence: np.ndarray | None
-    ) -> ParticleTable:
+    def _update(
+        self,
+        rotations: np.ndarray | None,
+        shifts_A: np.ndarray | None,
+        half_set: np.ndarray | None,
+        confidence: np.ndarray | None,
+        extra: Mapping[str, np.ndarray] | None,
+    ) -> Update:
         new = {"rotations": rotations, "shifts_A": shifts_A, "half_set": half_set, "confidence": confidence}
         given: dict[str, Any] = {name: values for name, values in new.items() if values is not None}
         for name, values in given.items():
             if len(values) != self.n:
                 raise ValueError(f"{name}: {len(values)} rows for {self.n} particles")
-        return replace(self.table, **given)
+        return Update(self.raw, self.rows, replace(self.table, **given), self.shift_unit_A, extra or {})
 
 
 def read_particles(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from cryodrake.io.table import CTFColumns
+from cryodrake.io.table import CTFColumns, ParticleTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,3 +45,22 @@ class RawParticles:
     @property
     def n(self) -> int:
         return len(self.index)
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """What goes back into a particle file: some of its rows, with what differs.
+
+    Attributes:
+        raw: the file as it was read, all of its rows.
+        rows: which of them are written, 0-based, in this order.
+        table: of these rows; what still is as it was read keeps its digits.
+        shift_unit_A: how many of our Å one unit of the file's own shifts is.
+        extra: more columns (n, …) by the name that the file gives them.
+    """
+
+    raw: RawParticles
+    rows: Int[np.ndarray, " n"]
+    table: ParticleTable
+    shift_unit_A: Float[np.ndarray, " n"]
+    extra: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -35,6 +35,7 @@ CTF_DEFAULTS = {"amplitude_contrast": 0.1, "phase_shift_deg": 0.0, "bfactor_A2":
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 SHIFTS_A = ("rlnOriginXAngst", "rlnOriginYAngst")
 SHIFTS_PX = ("rlnOriginX", "rlnOriginY")
+IMAGE, ORIGINAL_IMAGE = "rlnImageName", "rlnImageOriginalName"
 HALF_SET, CONFIDENCE = "rlnRandomSubset", "rlnMaxValueProbDistribution"
 NAMES = {
     **CTF_NAMES,
@@ -111,9 +112,9 @@ def read_relion(path: str | Path, with_ctf: bool = True) -> RawParticles:
 
 def _read_tables(path: str | Path) -> RelionSource:
     star = read_star(path)
-    name = star.block_with("rlnImageName")
+    name = star.block_with(IMAGE)
     if name is None:
-        raise InputError("has no particles", where=path, expected="a table with the column rlnImageName")
+        raise InputError("has no particles", where=path, expected=f"a table with the column {IMAGE}")
     particles = star.table(name)
     if len(particles) == 0:
         raise InputError("has no particles", where=path, expected="at least one row")
@@ -135,14 +136,14 @@ def _read_tables(path: str | Path) -> RelionSource:
 
 def _images(source: RelionSource) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """Stack names, and each particle's stack and 0-based image, from 000001@stack.mrcs (or stack.mrc:mrcs)."""
-    names = strings(source.particles, "rlnImageName")
+    names = strings(source.particles, IMAGE)
     numbers_and_stacks = [("1", name) if "@" not in name else name.split("@", 1) for name in names]
     number = np.array([int(i) if i.isdecimal() else 0 for i, _ in numbers_and_stacks])
     stack_of, stack_names = pd.factorize(np.array([name.removesuffix(":mrcs") for _, name in numbers_and_stacks], dtype=object))
     if number.min() < 1 or "" in stack_names:
         row = int(np.argmax((number < 1) | (stack_names[stack_of] == "")))
         raise InputError(
-            f"rlnImageName is {names[row]}",
+            f"{IMAGE} is {names[row]}",
             where=f"{source.star.path}, particle {row + 1}",
             expected="an image and its stack, such as 000001@stack.mrcs, counted from 1",
         )

@@ -11,18 +11,16 @@ from jaxtyping import Float
 
 from cryodrake.errors import InputError
 from cryodrake.io.particles import ParticleFile
-from cryodrake.io.relion import SHIFTS_A, SHIFTS_PX, RelionSource
+from cryodrake.io.relion import IMAGE, ORIGINAL_IMAGE, SHIFTS_A, SHIFTS_PX, RelionSource
 from cryodrake.io.star import cells, numbers
 from cryodrake.io.star_columns import StarColumns
 from cryodrake.io.table import changed_rows
 
-IMAGE, ORIGINAL_IMAGE = "rlnImageName", "rlnImageOriginalName"
 
-
-def write_rescaled_star(
-    path: str | Path, particles: ParticleFile, stack_name: str, box: int, pixel_size_A: Float[np.ndarray, " n"]
-) -> None:
-    """Write the user's own file for the images of one new stack, in the order of the particles.
+def rescaled_tables(
+    particles: ParticleFile, stack_name: str, box: int, pixel_size_A: Float[np.ndarray, " n"]
+) -> dict[str, pd.DataFrame]:
+    """The tables of the user's own file that change (for `StarFile.write`), for one new stack in the order of the particles.
 
     rlnImageOriginalName, where the file has none yet, says which image each was made from.
 
@@ -32,7 +30,7 @@ def write_rescaled_star(
         pixel_size_A: (n,) of the new images.
 
     Raises:
-        InputError: one optics group has images of several pixel sizes, or as `open_atomic`.
+        InputError: one optics group has images of several pixel sizes.
     """
     source: RelionSource = particles.raw.source
     table = StarColumns(source.particles.iloc[particles.rows].reset_index(drop=True))
@@ -47,20 +45,20 @@ def write_rescaled_star(
             table.drop(SHIFTS_PX)
     tables = {source.name: table}
     if source.optics is None:
-        _put_in_particles(table, box, pixel_size_A)
+        _put_in_particles(table, box, pixel_size_A, source.star.path)
     else:
         tables["optics"] = _optics(source, particles.rows, box, pixel_size_A)
         table.drop(("rlnImagePixelSize", "rlnImageSize"))  # the optics table's, which RELION reads
-    source.star.write(path, {name: columns.table for name, columns in tables.items()})
+    return {name: columns.table for name, columns in tables.items()}
 
 
-def _put_in_particles(table: StarColumns, box: int, pixel_size_A: np.ndarray) -> None:
+def _put_in_particles(table: StarColumns, box: int, pixel_size_A: np.ndarray, path: Path) -> None:
     """Before 3.1: 10⁴ · rlnDetectorPixelSize / rlnMagnification, of which the first follows."""
     if "rlnImagePixelSize" in table.table:
         table.put("rlnImagePixelSize", pixel_size_A)
     if "rlnMagnification" not in table.table:
         table.put("rlnMagnification", np.full(len(pixel_size_A), 10000.0))
-    magnification = numbers(table.table, "rlnMagnification", "rlnMagnification")
+    magnification = numbers(table.table, "rlnMagnification", path)
     table.put("rlnDetectorPixelSize", pixel_size_A * magnification / 1e4)
     if "rlnImageSize" in table.table:
         table.put("rlnImageSize", np.full(len(pixel_size_A), box))

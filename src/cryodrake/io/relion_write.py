@@ -14,7 +14,7 @@ import torch
 
 from cryodrake.errors import InputError
 from cryodrake.io.atomic import open_atomic
-from cryodrake.io.raw import RawParticles
+from cryodrake.io.raw import RawParticles, Update
 from cryodrake.io.relion import ANGLES, CONFIDENCE, CTF_NAMES, HALF_SET, PER_GROUP, SHIFTS_A, SHIFTS_PX, RelionSource
 from cryodrake.io.star import cells, numbers, write_star
 from cryodrake.io.star_columns import StarColumns
@@ -22,18 +22,13 @@ from cryodrake.io.table import ParticleTable, changed_rows, group_optics
 from cryodrake.physics.rotations import matrix_to_euler_deg
 
 
-def write_relion(
-    path: str | Path,
-    raw: RawParticles,
-    rows: np.ndarray,
-    table: ParticleTable,
-    shift_unit_A: np.ndarray,
-    extra: Mapping[str, np.ndarray],
-) -> None:
-    """Write these rows of the file that `raw` was read from, with what differs in `table`, and `extra` columns.
+def write_relion(path: str | Path, update: Update) -> None:
+    """Write a RELION file again, of the version that it was, with what the update changes.
 
-    `shift_unit_A` (n,) is how many of our Å one unit of the file's own shifts is.
+    Raises:
+        InputError: optics that differ within one group of the file, or as `open_atomic`.
     """
+    raw, rows, table = update.raw, update.rows, update.table
     source: RelionSource = raw.source
     particles = StarColumns(source.particles.iloc[rows].reset_index(drop=True))
     optics = StarColumns(source.optics if source.optics is not None else pd.DataFrame())
@@ -41,7 +36,7 @@ def write_relion(
         changed = changed_rows(table.rotations, raw.rotations, rows)
         particles.put(ANGLES, _euler_deg(table.rotations), changed)
     if table.shifts_A is not None:
-        new = table.shifts_A / shift_unit_A[:, None]
+        new = table.shifts_A / update.shift_unit_A[:, None]
         particles.put(source.shift_names, new, changed_rows(new, raw.shifts, rows))
         if source.shift_names == SHIFTS_A:
             particles.drop(SHIFTS_PX)
@@ -49,7 +44,7 @@ def write_relion(
         if values is not None:
             particles.put(name, values, changed_rows(values, old, rows))
     _put_optics(particles, optics, raw, rows, table)
-    for name, values in extra.items():
+    for name, values in update.extra.items():
         particles.put(name, np.asarray(values))
     if not particles.touched and not optics.touched and np.array_equal(rows, np.arange(raw.n)):
         with open(source.star.path, "rb") as original, open_atomic(path, source.star.path.stat().st_size) as copy:

@@ -11,7 +11,7 @@ from cryodrake.io.cryodrgn import check_indices, read_indices, write_indices
 
 
 def read_rows(path: str | Path, n: int | None = None) -> Int[np.ndarray, " m"]:
-    """Rows of n, from .txt, or else from a pickle (also a mask); n is None where it is not known.
+    """Rows of n, from .txt (# for comments), or else from a pickle (also a mask); n is None where it is not known.
 
     Raises:
         InputError: unreadable, no row numbers, or outside 0 to n - 1.
@@ -20,11 +20,11 @@ def read_rows(path: str | Path, n: int | None = None) -> Int[np.ndarray, " m"]:
     if path.suffix.lower() != ".txt":
         return read_indices(path, n)
     try:
-        words = path.read_text(encoding="utf-8").split()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", where=path) from error
     try:
-        numbers = np.array([int(word) for word in words], dtype=np.int64)
+        numbers = np.array([int(word) for line in lines if not line.lstrip().startswith("#") for word in line.split()], np.int64)
     except (ValueError, OverflowError):
         raise InputError("holds something else than row numbers", where=path, expected="a whole number a line, from 0") from None
     return check_indices(numbers, path, n)

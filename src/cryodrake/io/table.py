@@ -124,12 +124,17 @@ def check_ctf(ctf: CTFColumns, path: str | Path, names: Mapping[str, str], rows:
 
 def check_rotations(rotations: Float[np.ndarray, "n 3 3"], path: str | Path, name: str, rows: np.ndarray) -> None:
     """As `check_table`: orthonormal within 1e-3 and right-handed."""
-    residual = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
-    with np.errstate(invalid="ignore"):  # NaN compares false
-        wrong = ~((residual < 1e-3) & (np.linalg.det(rotations) > 0))
+    wrong = no_rotations(rotations)
     if wrong.any():
         row = int(wrong.argmax())
         _refuse(name, rotations[row].round(3).tolist(), path, int(rows[row]), "a rotation (orthonormal, right-handed)")
+
+
+def no_rotations(rotations: Float[np.ndarray, "n 3 3"]) -> Bool[np.ndarray, " n"]:
+    """Which matrices are not orthonormal within 1e-3, or left-handed."""
+    with np.errstate(invalid="ignore"):  # NaN compares false
+        residual = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
+        return ~((residual < 1e-3) & (np.linalg.det(rotations) > 0))
 
 
 def check_column(field: str, values: np.ndarray, path: str | Path, names: Mapping[str, str], rows: np.ndarray) -> None:

@@ -10,15 +10,20 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from cryodrake.errors import InputError
 from cryodrake.io.atomic import open_atomic
 from cryodrake.physics.fourier import resample_volume
 
 LARGEST_BOX = 80
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
-    """The map (z, y, x) at one point of the run, in arbitrary units."""
+    """Attributes:
+    name: of the phase that the map stood at the end of.
+    volume: (z, y, x), in arbitrary units.
+    resolution_A: where it was known.
+    """
 
     name: str
     volume: Float[np.ndarray, "d d d"]
@@ -31,7 +36,7 @@ def save_stage(
 ) -> Path:
     """Writes `NNN_name.npz`, over the file of the same name if a resumed run comes by again."""
     folder.mkdir(parents=True, exist_ok=True)
-    known = sorted(folder.glob("[0-9]*.npz"))
+    known = stage_paths(folder)
     again = [path for path in known if path.stem.split("_", 1)[1] == name]
     path = again[0] if again else folder / f"{len(known):03d}_{name}.npz"
     box = volume.shape[0]
@@ -56,16 +61,19 @@ def load_stages(folder: Path) -> list[Stage]:
 
 def stage_paths(folder: Path) -> list[Path]:
     """The stages' files in the order of the run."""
-    return sorted(folder.glob("[0-9]*.npz"))
+    return sorted(folder.glob("[0-9]*_*.npz"))
 
 
 def load_stage(path: Path) -> Stage:
-    """One of them."""
-    with np.load(path) as data:
-        resolution_A = float(data["resolution_A"])
-        return Stage(
-            path.stem.split("_", 1)[1],
-            data["volume"].astype(np.float32),
-            float(data["pixel_size_A"]),
-            None if np.isnan(resolution_A) else resolution_A,
-        )
+    """One of them.
+
+    Raises:
+        InputError: not a file of `save_stage`.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+            volume = data["volume"].astype(np.float32)
+            pixel_size_A, resolution_A = float(data["pixel_size_A"]), float(data["resolution_A"])
+    except Exception as error:  # what a damaged archive raises is anybody's guess
+        raise InputError(f"cannot be read: {error}", where=path, expected="a map of the run") from error
+    return Stage(path.stem.split("_", 1)[1], volume, pixel_size_A, None if np.isnan(resolution_A) else resolution_A)

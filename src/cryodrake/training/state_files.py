@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from cryodrake.inference.latent_points import kmeans_rows
+from cryodrake.inference.latent_clusters import k_means
 from cryodrake.io.atomic import write_text_atomic
 from cryodrake.io.mrc import write_map
 from cryodrake.training.events import AbstractReporter
@@ -21,7 +21,7 @@ def write_states(
 ) -> None:
     """state_00.mrc … of up to n representative states (k-means centres moved to particles) from the data, in a new folder."""
     latents = data.latents.cpu().numpy()
-    rows = kmeans_rows(latents, min(n, len(latents)), seed)
+    rows = k_means(latents, n, seed).distinct_rows
     folder.mkdir(parents=True, exist_ok=True)
     reporter.phase("states", len(rows), "back-projecting representative states")
     for i, row in enumerate(rows.tolist()):

@@ -1,4 +1,4 @@
-"""Which particles are chosen: those within every threshold and, if there is one, within the outline drawn in the scatter.
+"""Which particles are chosen: those within every threshold, where the condition holds, and within the outline drawn in the scatter.
 
 The browser sends the outline and not the points in it: of 300,000 particles that would be many megabytes.
 """
@@ -10,23 +10,28 @@ import numpy as np
 from jaxtyping import Bool, Int
 from matplotlib.path import Path as Outline
 
+from cryodrake.analysis.expression import rows_where
 from cryodrake.errors import InputError
 from cryodrake.view.scatter_figure import numbers
 
 MOST_CORNERS = 100_000
 
 
-def within(columns: Mapping[str, np.ndarray], thresholds: Mapping[str, Any]) -> Bool[np.ndarray, " n"]:
-    """Rows whose value of each column named lies in its (lowest, highest).
+def within(columns: Mapping[str, np.ndarray], thresholds: Any, condition: Any = None) -> Bool[np.ndarray, " n"]:
+    """Rows whose value of each column named lies in its (lowest, highest), and where the condition, a text, holds.
 
     Raises:
-        InputError: there is no such column.
+        InputError: there is no such column, or thresholds or a condition that are none.
     """
     inside = np.ones(len(columns["row"]), dtype=bool)
-    for name, (low, high) in thresholds.items():
+    try:
+        limits = [(name, float(low), float(high)) for name, (low, high) in (thresholds or {}).items()]
+    except (AttributeError, TypeError, ValueError):
+        raise InputError("not thresholds", where="the selection") from None
+    for name, low, high in limits:
         values = numbers(column(columns, name))
         inside &= (values >= low) & (values <= high)
-    return inside
+    return inside & rows_where(str(condition), columns) if condition else inside
 
 
 def outlined(columns: Mapping[str, np.ndarray], region: Any) -> Bool[np.ndarray, " n"]:
@@ -49,13 +54,13 @@ def outlined(columns: Mapping[str, np.ndarray], region: Any) -> Bool[np.ndarray,
 
 
 def chosen_rows(columns: Mapping[str, np.ndarray], choice: Mapping[str, Any] | None) -> Int[np.ndarray, " m"]:
-    """Rows, from 0 and in order, of `{"thresholds": {column: [low, high]}, "region": outline or None}`.
+    """Rows, from 0 and in order, of `{"thresholds": {column: [low, high]}, "where": condition or None, "region": outline or None}`.
 
     Raises:
         InputError: as the two above.
     """
     choice = choice or {}
-    return np.flatnonzero(within(columns, choice.get("thresholds") or {}) & outlined(columns, choice.get("region")))
+    return np.flatnonzero(within(columns, choice.get("thresholds"), choice.get("where")) & outlined(columns, choice.get("region")))
 
 
 def column(columns: Mapping[str, np.ndarray], name: object) -> np.ndarray:

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from cryodrake.analysis.run_curves import CURVES, Curve
 from cryodrake.analysis.viewing import Coverage
-from cryodrake.view.style import FAINT, INK, SERIES, dressed, empty
+from cryodrake.view.style import FAINT, INK, SERIES, dressed, empty, plain
 
 THRESHOLDS = (0.5, 0.143)
 
@@ -28,7 +28,7 @@ def run_figure(curves: Mapping[str, Mapping[str, Curve]], height: int) -> go.Fig
                 line = {"color": SERIES[i % len(SERIES)], "width": 1.8}
                 mode = "lines+markers" if len(curve.values) < 40 else "lines"
                 trace = go.Scatter(
-                    x=curve.minutes, y=curve.values, name=job, line=line, mode=mode, marker={"size": 4},
+                    x=curve.minutes, y=curve.values, name=plain(job), line=line, mode=mode, marker={"size": 4},
                     legendgroup=job, showlegend=len(curves) > 1 and name == next(n for n in names if n in of_job),
                 )  # fmt: skip
                 figure.add_trace(trace, row=1, col=j + 1)
@@ -46,7 +46,7 @@ def fsc_figure(tables: Mapping[str, pd.DataFrame], height: int) -> go.Figure:
     last = max(float(table["frequency_inv_A"].max()) for table in tables.values())
     curves = [(name, table, key) for name, table in tables.items() for key in table.columns if key.startswith("fsc")]
     for i, (name, table, key) in enumerate(curves):
-        words = name + key.removeprefix("fsc").replace("_", " ")
+        words = plain(name) + key.removeprefix("fsc").replace("_", " ")
         dash = "dot" if "unmasked" in key else "solid"
         line = {"color": SERIES[i % len(SERIES)], "width": 2, "dash": dash}
         resolution_A = 1 / np.maximum(table["frequency_inv_A"], 1e-9)

@@ -25,10 +25,10 @@ def inside(root: Path, path: Path) -> Path:
 def find_maps(job: Path) -> dict[str, Path]:
     """The job's maps by their place in it, without .mrc: the usual ones first, then those of other folders that users made."""
     usual = [path for folder in MAP_FOLDERS for path in sorted((job / folder).glob("*.mrc"))]
-    own = [path for path in sorted(job.glob("*/*.mrc")) + sorted(job.glob("*/*/*.mrc")) if path not in usual]
-    found = {}
-    for path in (usual + own)[:MOST_MAPS]:
-        if path.is_file() and path.resolve().is_relative_to(job.resolve()):
+    own = sorted(job.glob("*/*.mrc")) + sorted(job.glob("*/*/*.mrc"))
+    found, root = {}, job.resolve()
+    for path in list(dict.fromkeys(usual + own))[:MOST_MAPS]:
+        if path.is_file() and path.resolve().is_relative_to(root):
             found[path.relative_to(job).with_suffix("").as_posix()] = path
     return found
 

@@ -1,6 +1,7 @@
 """One job as the page reads it: everything is read when it is asked for, and kept while its files stay as they are."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from cryodrake.analysis.decoder import Decoder, open_decoder
 from cryodrake.analysis.isosurface import Viewable
 from cryodrake.analysis.job_columns import job_columns
 from cryodrake.analysis.job_particles import read_job_particles
-from cryodrake.analysis.job_states import read_classes, read_latents
-from cryodrake.analysis.viewing import Coverage, coverage, view_density
+from cryodrake.analysis.job_states import holds_classes, read_classes, read_latents
+from cryodrake.analysis.viewing import Coverage, coverage
 from cryodrake.errors import InputError
+from cryodrake.inference.latent_components import Components, principal_components
 from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import ParticleFile
@@ -26,14 +28,18 @@ from cryodrake.view.job_files import find_maps, tail
 from cryodrake.view.memory import Memory
 
 LOG_LINES = 40
+OF_CLASSES = re.compile(r"(rot|tilt|psi)_deg|(latent|pc|umap)_\d+")  # columns that have a frame for each class
 
 
 class JobReader:
-    """A job's folder, read only, but for JOB/selections."""
+    """A job's folder, read only, but for JOB/selections.
+
+    Of the whole of a job with --classes it shows what needs no common frame: poses and latents are its classes' own.
+    """
 
     def __init__(self, path: Path, name: str):
         self.path, self.name = path, name
-        self._large, self._small = Memory(8), Memory(64)
+        self._large, self._small = Memory(12), Memory(64)
 
     def status(self) -> dict[str, Any]:
         """status.json.
@@ -43,8 +49,12 @@ class JobReader:
         """
         try:
             return JobFolder(self.path).status
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise InputError(f"cannot be read: {error}", where=self.path / "status.json") from None
+
+    def holds_classes(self) -> bool:
+        """Whether this is the whole of a job with --classes."""
+        return holds_classes(self.path)
 
     def events(self) -> list[dict[str, Any]]:
         """events.jsonl.
@@ -67,7 +77,11 @@ class JobReader:
         return stage_paths(self.path / "figures" / "stages")
 
     def stage(self, path: Path) -> tuple[Stage, Viewable]:
-        """One of `stages`."""
+        """One of `stages`.
+
+        Raises:
+            InputError: as `load_stage`.
+        """
 
         def read() -> tuple[Stage, Viewable]:
             stage = load_stage(path)
@@ -91,13 +105,13 @@ class JobReader:
         return self._small.get(("map", name), [path], lambda: Viewable.of(*read_map(path)))
 
     def main_map(self) -> str | None:
-        """The map to show first."""
+        """The map to show first; with classes it is that of the largest."""
         maps = self.maps()
         return next((name for name in ("maps/consensus", "maps/field", *maps) if name in maps), None)
 
     def particle_files(self) -> list[Path]:
         """What `columns` comes from."""
-        names = ("particles.star", "particles.cs", "latents.npy", "classes.npy")
+        names = ("job.toml", "particles.star", "particles.cs", "latents.npy", "classes.npy", "class_posterior.npy")
         return [self.path / name for name in (*names, "analysis/labels.npy", "analysis/pca.npy", "analysis/umap.npy")]
 
     def is_finished(self) -> bool:
@@ -105,7 +119,7 @@ class JobReader:
         return (self.path / "particles.star").exists()
 
     def columns(self) -> dict[str, np.ndarray]:
-        """As `job_columns`, and view_density: how crowded a particle's direction of view is, 1 being even.
+        """As `job_columns`; with classes, without those that have a frame for each.
 
         Raises:
             InputError: the job is not finished, or its files do not go together.
@@ -114,18 +128,39 @@ class JobReader:
 
     def _columns(self) -> dict[str, np.ndarray]:
         columns = job_columns(self.path)
-        rotations = _rotations_of_columns(columns)
-        if rotations is not None and len(rotations):
-            columns["view_density"] = view_density(rotations, coverage(rotations))
-        return columns
+        if not self.holds_classes():
+            return columns
+        return {name: values for name, values in columns.items() if not OF_CLASSES.fullmatch(name)}
 
     def latents(self) -> Float[np.ndarray, "n z"] | None:
-        """JOB/latents.npy; None where there are none.
+        """JOB/latents.npy; None where there are none, or none of one frame.
 
         Raises:
             InputError: the file is damaged.
         """
+        if self.holds_classes():
+            return None
         return self._large.get("latents", self.particle_files(), lambda: read_latents(self.path))
+
+    def components(self) -> Components:
+        """Of the latents.
+
+        Raises:
+            InputError: there are none.
+        """
+        latents = self.latents()
+        if latents is None:
+            raise InputError("this job has no states", where=self.path, expected="a job run with --zdim")
+        return self._large.get("components", self.particle_files(), lambda: principal_components(latents))
+
+    def states(self) -> Float[np.ndarray, "n z"] | None:
+        """What `decode` takes for each particle: its latent, or its class where classes have a map each; None without either.
+
+        Raises:
+            InputError: a file is damaged.
+        """
+        latents, classes = self.latents(), read_classes(self.path)
+        return latents if latents is not None or classes is None else classes[:, None].astype(np.float64)
 
     def decoder(self) -> Decoder | None:
         """From a state to its map; None where the job has no states.
@@ -133,8 +168,14 @@ class JobReader:
         Raises:
             InputError: as `open_decoder`.
         """
-        files = [*self.particle_files(), self.path / "checkpoints" / "field.safetensors", self.path / "maps" / "states"]
-        return self._large.get("decoder", files, lambda: open_decoder(self.path, self.latents(), read_classes(self.path)))
+
+        def make() -> Decoder | None:
+            return open_decoder(self.path, self.latents(), read_classes(self.path))
+
+        return self._large.get("decoder", self._decoder_files(), make)
+
+    def _decoder_files(self) -> list[Path]:
+        return [*self.particle_files(), self.path / "checkpoints" / "field.safetensors", self.path / "maps" / "states"]
 
     def decode(self, z: Float[np.ndarray, " z"]) -> Viewable:
         """The map at a state.
@@ -145,8 +186,13 @@ class JobReader:
         decoder = self.decoder()
         if decoder is None:
             raise InputError("this job has no maps of states", where=self.path, expected="a job run with --zdim")
-        volume = decoder.decode(torch.from_numpy(np.asarray(z, np.float32))[None])[0]
-        return Viewable.of(volume.float().cpu().numpy(), decoder.pixel_size_A)
+        state = np.asarray(z, np.float32)
+
+        def make() -> Viewable:
+            volume = decoder.decode(torch.from_numpy(state)[None])[0]
+            return Viewable.of(volume.float().cpu().numpy(), decoder.pixel_size_A)
+
+        return self._small.get(("state", state.tobytes()), self._decoder_files(), make)
 
     def map_of_row(self, i: int) -> Viewable:
         """The map at a particle's state; the main map where all particles share one structure.
@@ -154,10 +200,10 @@ class JobReader:
         Raises:
             InputError: the job has no map yet.
         """
-        latents = self.latents()
-        if self.decoder() is None or latents is None:
+        states = self.states()
+        if self.decoder() is None or states is None:
             return self.viewable(self.main_map())
-        return self._small.get(("row", i), self.particle_files(), lambda: self.decode(latents[i]))
+        return self.decode(states[i])
 
     def particles(self) -> ParticleFile:
         """With poses and images.
@@ -169,7 +215,9 @@ class JobReader:
         return self._large.get("particles", files, lambda: read_job_particles(self.path, need_images=True))
 
     def rotations(self) -> Float[np.ndarray, "n 3 3"] | None:
-        """The particles' R: of the finished job, or of the newest checkpoint of one that runs; None where none are known."""
+        """The particles' R: of the finished job, or of the newest checkpoint of one that runs; None where none of one frame are."""
+        if self.holds_classes():
+            return None
         star, saved = self.path / "particles.star", sorted((self.path / "checkpoints").glob("[0-9]*_*"))
         files = [star, *saved[-1:]]
 
@@ -189,15 +237,18 @@ class JobReader:
         return self._large.get("coverage", files, lambda: coverage(np.asarray(rotations, np.float64)))
 
     def fsc_tables(self) -> dict[str, pd.DataFrame]:
-        """Every FSC curve of the job by its file's name: frequency_inv_A, and columns that begin with fsc."""
+        """Every FSC curve of the job by its file's name: frequency_inv_A, and columns that begin with fsc. With classes, each's."""
         found = {}
-        for path in [self.path / "maps" / "fsc.csv", *sorted((self.path / "maps" / "states").glob("*_fsc.csv"))]:
+        paths = [self.path / "maps" / "fsc.csv", *sorted((self.path / "maps" / "states").glob("*_fsc.csv"))]
+        if self.holds_classes():
+            paths = sorted(self.path.glob("classes/class_*/maps/fsc.csv"))
+        for path in paths:
             try:
                 table = pd.read_csv(path)
             except (OSError, ValueError):  # not there yet, or not a table
                 continue
             if "frequency_inv_A" in table.columns and len(table):
-                found[_name_of_curve(path)] = table
+                found[path.parts[-3] if self.holds_classes() else _name_of_curve(path)] = table
         return found
 
 

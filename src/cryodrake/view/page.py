@@ -1,13 +1,15 @@
 """The page: a head with the job's name and state, and a tab for each question."""
 
+from collections.abc import Callable
 from typing import Any
 
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 
+from cryodrake.errors import InputError
 from cryodrake.view.job_reader import JobReader
 from cryodrake.view.panels import compare, fsc, images, latents, log, maps, morph, points, progress, save, slices, stages, views
 from cryodrake.view.panels.progress import TICK
-from cryodrake.view.parts import JOB
+from cryodrake.view.parts import JOB, card
 from cryodrake.view.shelf import Shelf
 
 PANELS = (progress, stages, log, views, maps, slices, latents, points, morph, images, save, fsc, compare)
@@ -28,8 +30,8 @@ def layout(shelf: Shelf) -> html.Div:
     )
     return html.Div(
         [
-            head, html.Div(id="page-notice", className="notice"), html.Main(id="page-body"), dcc.Store(id=JOB, data=names[0]),
-            dcc.Store(id="page-stamp"), dcc.Interval(id=TICK, interval=RUNNING_ms),
+            head, html.Div(id="page-notice", className="notice", title="click to close"), html.Main(id="page-body"),
+            dcc.Store(id=JOB, data=names[0]), dcc.Store(id="page-stamp"), dcc.Interval(id=TICK, interval=RUNNING_ms),
         ]
     )  # fmt: skip
 
@@ -49,11 +51,16 @@ def register(app: Dash, shelf: Shelf) -> None:
         interval = RUNNING_ms if state == "running" else FINISHED_ms
         return STATE_WORDS.get(state, str(state)), f"chip {state}", no_update if now == stamp else now, interval, names
 
-    @app.callback(Output("page-body", "children"), Output(JOB, "data"), Input("page-stamp", "data"), State("page-jobs", "value"))
-    def fill(stamp: str | None, job: str) -> tuple[Any, Any]:
+    @app.callback(
+        Output("page-body", "children"), Output(JOB, "data"), Output("page-notice", "children"), Input("page-stamp", "data"),
+        Input("page-notice", "n_clicks"), State("page-jobs", "value"),
+    )  # fmt: skip
+    def fill(stamp: str | None, _: Any, job: str) -> tuple[Any, Any, Any]:
+        if ctx.triggered_id == "page-notice":
+            return no_update, no_update, ""
         if stamp is None:
-            return no_update, no_update
-        return tabs(shelf.open(job), shelf), job
+            return no_update, no_update, no_update
+        return tabs(shelf.open(job), shelf), job, ""
 
     for panel in PANELS:
         panel.register(app, shelf)
@@ -62,19 +69,35 @@ def register(app: Dash, shelf: Shelf) -> None:
 def tabs(reader: JobReader, shelf: Shelf) -> dcc.Tabs:
     """What there is to see of the job."""
     names = shelf.names()
-    found: list[tuple[str, str, list[Any]]] = [
-        ("run", "Run", [*progress.layout(reader), *stages.layout(reader), *log.layout(reader)])
+    found: list[tuple[str, str, Callable[[], list[Any]]]] = [
+        ("run", "Run", lambda: [*_or_why(progress, reader), *_or_why(stages, reader), *log.layout(reader)])
     ]
     if reader.maps():
         others = [shelf.open(name) for name in names]
-        found.append(("maps", "Maps", [*maps.layout(reader, others), *slices.layout(reader)]))
+        found.append(("maps", "Maps", lambda: [*maps.layout(reader, others), *slices.layout(reader)]))
     if reader.is_finished():
-        right = html.Div([*points.layout(reader), *morph.layout(reader)], className="column")
-        left = html.Div([*latents.layout(reader), *save.layout(reader)], className="column")
-        found.append(("particles", "Particles", [left, right, *images.layout(reader)]))
-    found.append(("quality", "Quality", [*fsc.layout(reader), *views.layout(reader)]))
+        found.append(("particles", "Particles", lambda: _particles(reader)))
+    found.append(("quality", "Quality", lambda: [*fsc.layout(reader), *_or_why(views, reader)]))
     if len(names) > 1:
-        found.append(("compare", "Compare jobs", compare.layout(names)))
+        found.append(("compare", "Compare jobs", lambda: compare.layout(names)))
     first = "maps" if reader.is_finished() and reader.maps() else "run"
-    children = [dcc.Tab(html.Div(parts, className="grid"), label=words, value=name) for name, words, parts in found]
+    children = [dcc.Tab(html.Div(_made(parts), className="grid"), label=words, value=name) for name, words, parts in found]
     return dcc.Tabs(children, id="page-tabs", value=first)
+
+
+def _particles(reader: JobReader) -> list[Any]:
+    right = html.Div([*points.layout(reader), *morph.layout(reader)], className="column")
+    left = html.Div([*latents.layout(reader), *save.layout(reader)], className="column")
+    return [left, right, *images.layout(reader)]
+
+
+def _or_why(panel: Any, reader: JobReader) -> list[Any]:
+    return _made(lambda: panel.layout(reader))
+
+
+def _made(parts: Callable[[], list[Any]]) -> list[Any]:
+    """A damaged file takes away what is made of it, and not the rest of the page."""
+    try:
+        return parts()
+    except InputError as error:
+        return [card("Cannot be shown", html.P(str(error), className="warning"), wide=True)]

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Bool, Float, Int
 
-from cryodrake.view.style import INK, SERIES, dressed
+from cryodrake.view.style import INK, SERIES, dressed, plain
 from cryodrake.view.thinning import Window, thinned
 
 MOST_CLASSES = 20
@@ -31,7 +31,7 @@ def scatter(
     marker = {"size": size, "opacity": 0.75, "color": SERIES[0], "line": {"width": 0}}
     if colour is not None:
         marker |= colours(columns[colour], colour, rows)
-    hover = f"row %{{customdata}}<br>{x} %{{x:.4g}}<br>{y} %{{y:.4g}}<extra></extra>"
+    hover = f"row %{{customdata}}<br>{plain(x)} %{{x:.4g}}<br>{plain(y)} %{{y:.4g}}<extra></extra>"
     figure = go.Figure(
         go.Scattergl(
             x=across[rows].astype(np.float32), y=up[rows].astype(np.float32), customdata=rows.tolist(), mode="markers",
@@ -43,7 +43,7 @@ def scatter(
     # What is chosen is said by whoever draws, and not by what plotly remembers.
     layout = {"dragmode": "lasso", "uirevision": f"{x} {y}", "selectionrevision": str(time.time()), "clickmode": "event"}
     outline = {"line": {"color": INK, "width": 1.5}}
-    return dressed(figure, height, xaxis_title_text=x, yaxis_title_text=y, newselection=outline, **layout)
+    return dressed(figure, height, xaxis_title_text=plain(x), yaxis_title_text=plain(y), newselection=outline, **layout)
 
 
 def numbers(values: np.ndarray) -> Float[np.ndarray, " n"]:
@@ -61,7 +61,7 @@ def colours(values: np.ndarray, name: str, rows: Int[np.ndarray, " m"]) -> dict[
         return _classes(codes[rows], [_word(kind) for kind in kinds.tolist()], name)
     finite = numbers(values)
     low, high = np.nanpercentile(finite[np.isfinite(finite)], (1, 99)) if np.isfinite(finite).any() else (0.0, 1.0)
-    bar = {"title": {"text": name, "side": "right", "font": {"size": 13}}, "thickness": 12, "outlinewidth": 0}
+    bar = {"title": {"text": plain(name), "side": "right", "font": {"size": 13}}, "thickness": 12, "outlinewidth": 0}
     return {"color": finite[rows].astype(np.float32), "colorscale": "Viridis", "cmin": low, "cmax": high, "colorbar": bar}
 
 
@@ -69,10 +69,10 @@ def _classes(codes: np.ndarray, words: list[str], name: str) -> dict[str, Any]:
     palette = [SERIES[i % len(SERIES)] for i in range(len(words))]
     edges = np.linspace(0, 1, len(words) + 1)
     scale = [[float(edge), colour] for i, colour in enumerate(palette) for edge in edges[i : i + 2]]
-    bar = {"title": {"text": name, "side": "right", "font": {"size": 13}}, "thickness": 12, "outlinewidth": 0}
+    bar = {"title": {"text": plain(name), "side": "right", "font": {"size": 13}}, "thickness": 12, "outlinewidth": 0}
     bar |= {"tickvals": list(range(len(words))), "ticktext": words}
     return {"color": codes.astype(np.float32), "colorscale": scale, "cmin": -0.5, "cmax": len(words) - 0.5, "colorbar": bar}
 
 
 def _word(kind: object) -> str:
-    return f"{kind:g}" if isinstance(kind, float) else str(kind)
+    return f"{kind:g}" if isinstance(kind, float) else plain(str(kind))

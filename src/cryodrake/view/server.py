@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import socket
 import traceback
 from pathlib import Path
 
@@ -45,9 +46,11 @@ def bind(app: Dash, port: int) -> BaseWSGIServer:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line for each request
     for number in range(port, min(port + TRIES, 65_536)):
         try:
-            return make_server(ADDRESS, number, app.server, threaded=True)
-        except (OSError, SystemExit):  # werkzeug leaves where a port is taken
+            listening = socket.create_server((ADDRESS, number))  # werkzeug would end the program where a port is taken
+        except OSError:
             continue
+        with listening:
+            return make_server(ADDRESS, number, app.server, threaded=True, fd=listening.fileno())
     raise InputError(f"no free port from {port} on", where="--port", do="give another --port")
 
 

@@ -27,11 +27,14 @@ class Shelf:
             raise InputError("no job is here", where=root, expected="a folder with job.toml in it, or in its subfolders")
 
     def names(self) -> list[str]:
-        """Of the jobs that are there now, in order."""
+        """Of the jobs that are there now, in order, each before its classes."""
+        names = []
         for path in find_jobs(self.root):
             name = self.root.name if path == self.root else path.relative_to(self.root).as_posix()
-            self._readers.setdefault(name, JobReader(path, name))
-        return sorted(name for name, reader in self._readers.items() if reader.path.is_dir())
+            if name not in self._readers:
+                self._readers.setdefault(name, JobReader(path, name))  # another request may have been quicker
+            names.append(name)
+        return names
 
     def open(self, name: object) -> JobReader:
         """The job of this name.
@@ -46,20 +49,27 @@ class Shelf:
 
 
 def find_jobs(root: Path) -> list[Path]:
-    """`root` itself if it is a job, else the jobs in it, at most `DEEPEST` folders down; links are not followed."""
+    """`root` itself if it is a job, else the jobs in it, at most `DEEPEST` folders down; links are not followed.
+
+    After a job with --classes come its classes' jobs.
+    """
     if _is_job(root):
-        return [root]
+        return [root, *_classes(root)]
     found = []
     for folder, subfolders, _ in os.walk(root, followlinks=False):
         path = Path(folder)
         depth = len(path.relative_to(root).parts)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and not (path / name).is_symlink())
         if depth and _is_job(path):
-            found.append(path)
+            found += [path, *_classes(path)]
             subfolders.clear()
         elif depth == DEEPEST:
             subfolders.clear()
     return found
+
+
+def _classes(job: Path) -> list[Path]:
+    return [path for path in sorted(job.glob("classes/class_*")) if _is_job(path) and path.resolve().is_relative_to(job.resolve())]
 
 
 def _is_job(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Colours, fonts and what all figures share."""
 
+import html
 from typing import Any
 
 import plotly.graph_objects as go
@@ -31,6 +32,11 @@ def dressed(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
     figure.update_yaxes(**axis)
     figure.update_layout(**layout)
     return figure
+
+
+def plain(words: str) -> str:
+    """Names as text for plotly, which reads tags in its titles and legends."""
+    return html.escape(words, quote=False)
 
 
 def empty(words: str, height: int = 300) -> go.Figure:

@@ -9,10 +9,9 @@ from cryodrake.analysis.info.mrc import examine_mrc
 from cryodrake.analysis.info.report import Problem, Report
 from cryodrake.analysis.info.star import examine_star
 from cryodrake.analysis.job_particles import datadir as job_datadir
-from cryodrake.analysis.job_particles import job_options
+from cryodrake.analysis.job_particles import job_options, read_job_particles
 from cryodrake.analysis.job_states import check_rows, read_classes, read_latents
 from cryodrake.errors import InputError
-from cryodrake.io.particles import read_particles
 
 OF_FINISHED = ("particles.star", "maps/consensus.mrc", "maps/half1_unfil.mrc", "maps/half2_unfil.mrc", "maps/fsc.csv")
 
@@ -53,7 +52,11 @@ def _examine_particles(report: Report, path: Path, datadir: Path | None) -> None
     report.problems += [Problem(f"particles.star: {p.what}", p.rows, p.unit) for p in found.problems]
     if found.problems:
         return
-    n = len(read_particles(star, need_images=False))
+    try:
+        n = len(read_job_particles(path))
+    except InputError as error:
+        report.refuse(error)
+        return
     for name, read in (("latents.npy", read_latents), ("classes.npy", read_classes)):
         try:
             values: np.ndarray | None = read(path)

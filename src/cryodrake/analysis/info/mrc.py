@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cryodrake.analysis.info.report import Report
+from cryodrake.analysis.info.report import Problem, Report
 from cryodrake.errors import InputError
 from cryodrake.io.mrc import MrcStack
 
@@ -12,12 +12,14 @@ CHUNK_PIXELS = 1 << 24
 
 
 def examine_mrc(path: Path, is_stack: bool | None = None) -> Report:
-    """A map or a stack; None: a cube is a map, unless its name ends in .mrcs."""
+    """A map or a stack; None: .mrcs is a stack, .map a map, and of the others a cube is a map."""
     report = Report("MRC file")
     try:
         stack = MrcStack(path)
         n, rows, columns = stack.shape
-        is_stack = ".mrcs" in path.suffixes or len({n, rows, columns}) > 1 if is_stack is None else is_stack
+        if is_stack is None:
+            suffixes = [suffix.lower() for suffix in path.suffixes]
+            is_stack = ".mrcs" in suffixes or (".map" not in suffixes and len({n, rows, columns}) > 1)
         unit = "image" if is_stack else "section"
         report.kind = f"MRC stack of {n:,} images of {columns} × {rows}" if is_stack else f"MRC map of {columns} × {rows} × {n}"
         report.kind += f", mode {stack.mode}"
@@ -27,6 +29,8 @@ def examine_mrc(path: Path, is_stack: bool | None = None) -> Report:
             report.facts.append(f"pixel size {stack.pixel_size_A:.4g} Å")
         if is_stack and (rows != columns or columns % 2):
             report.add(f"images of {columns} × {rows} pixels are not square and even", np.ones(n, dtype=bool), unit)
+        if not is_stack and len({n, rows, columns}) > 1:
+            report.problems.append(Problem("is not a cube"))
         _examine_pixels(report, stack, unit)
     except InputError as error:
         report.refuse(error)

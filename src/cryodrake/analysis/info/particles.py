@@ -4,13 +4,15 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from jaxtyping import Int
 
 from cryodrake.analysis.info.report import Problem, Report
 from cryodrake.errors import InputError
 from cryodrake.io.mrc import MrcStack
 from cryodrake.io.raw import RawParticles
 from cryodrake.io.stacks import find_stack
-from cryodrake.io.table import LARGEST_DEFOCUS_IN_UM, LIMITS, CTFColumns
+from cryodrake.io.table import LARGEST_DEFOCUS_IN_UM, LIMITS, CTFColumns, no_rotations
 
 
 def examine_particles(report: Report, raw: RawParticles, path: Path, datadir: Path | None) -> None:
@@ -51,6 +53,7 @@ def _check_numbers(report: Report, raw: RawParticles) -> None:
     if raw.ctf is not None:
         for name in ("defocus_u_A", "defocus_v_A"):
             values = np.abs(getattr(raw.ctf, name))
+            values = values[np.isfinite(values)]
             if 0 < values.max(initial=0) < LARGEST_DEFOCUS_IN_UM:
                 report.problems.append(Problem(f"{raw.names.get(name, name)} is nowhere above {values.max():g}; is it in µm?"))
     if raw.rotations is not None:
@@ -67,42 +70,47 @@ def check_limits(report: Report, name: str, values: np.ndarray, says: str, unit:
 
 
 def check_rotations(report: Report, rotations: np.ndarray, says: str, unit: str = "particle") -> None:
-    """Matrices (n, 3, 3) that are not orthonormal within 1e-3, or left-handed."""
-    residual = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
-    report.add(f"{says} is no rotation", ~((residual < 1e-3) & (np.linalg.det(rotations) > 0)), unit)
+    """Matrices (n, 3, 3) that are none."""
+    report.add(f"{says} is no rotation", no_rotations(rotations), unit)
 
 
 def _check_images(report: Report, raw: RawParticles, path: Path, datadir: Path | None) -> None:
-    pairs = np.stack([raw.stack_of, raw.index], axis=1)
-    repeated = raw.n - len(np.unique(pairs, axis=0))
+    repeated = int(pd.DataFrame({"stack": raw.stack_of, "index": raw.index}).duplicated().sum())
     if repeated:
         report.notes.append(f"{repeated:,} rows name an image that another row has too, as after symmetry expansion")
     found = 0
-    for i, name in enumerate(raw.stack_names):
+    ends = np.bincount(raw.stack_of, minlength=len(raw.stack_names)).cumsum()
+    by_stack = np.split(np.argsort(raw.stack_of, kind="stable"), ends[:-1])
+    for name, mine in zip(raw.stack_names, by_stack, strict=True):
         try:
             place = find_stack(name, path, datadir)
         except InputError:
             continue
         found += 1
-        mine = raw.stack_of == i
         try:
             _check_stack(report, raw, MrcStack(place), mine)
         except InputError as error:
-            report.add(str(error).replace("\n  ", "; "), mine)
+            report.add_rows(str(error).replace("\n  ", "; "), mine)
     report.facts.append(f"stacks found: {found:,} of {len(raw.stack_names):,}")
     if found < len(raw.stack_names):
         report.notes.append("stacks that are not found cannot be examined: say where they are with --datadir")
 
 
-def _check_stack(report: Report, raw: RawParticles, stack: MrcStack, mine: np.ndarray) -> None:
+def _check_stack(report: Report, raw: RawParticles, stack: MrcStack, mine: Int[np.ndarray, " b"]) -> None:
+    """Of the particles `mine` (rows), which are those of this stack."""
     n, rows, columns = stack.shape
     if rows != columns or columns % 2:
-        report.add(f"{stack.path} has images of {columns} × {rows} pixels, not square and even", mine)
-    report.add(f"{stack.path} has only {n:,} images", mine & ((raw.index >= n) | (raw.index < 0)))
+        report.add_rows(f"{stack.path} has images of {columns} × {rows} pixels, not square and even", mine)
+    index = raw.index[mine]
+    report.add_rows(f"{stack.path} has only {n:,} images", mine[(index >= n) | (index < 0)])
     if raw.box is not None:
-        report.add(f"the box is not the {columns} px of {stack.path}: is the pixel size right?", mine & (raw.box != columns))
+        says = f"the box is not the {columns} px of {stack.path}: is the pixel size right?"
+        report.add_rows(says, mine[raw.box[mine] != columns])
 
 
 def _range(values: np.ndarray) -> str:
-    low, high = (f"{value:.4g}" for value in (np.nanmin(values), np.nanmax(values)))
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return "unknown"
+    low, high = (f"{value:.4g}" for value in (finite.min(), finite.max()))
     return low if low == high else f"{low} to {high}"

@@ -26,7 +26,7 @@ def examine_pickle(path: Path) -> Report:
     first = arrays[0] if arrays else np.empty(0)
     if first.ndim == 3 and first.shape[1:] == (3, 3) and all(a.shape == (len(first), 2) for a in arrays[1:]):
         _examine_poses(report, arrays)
-    elif len(arrays) == 1 and first.ndim == 2 and first.shape[1] in (9, 10):
+    elif len(arrays) == 1 and first.ndim == 2 and first.shape[1] in (9, 10) and _has_boxes(first):
         _examine_ctf(report, first.astype(np.float64))
     elif len(arrays) == 1 and first.ndim == 1 and first.dtype.kind in "biu":
         _examine_rows(report, first)
@@ -36,6 +36,11 @@ def examine_pickle(path: Path) -> Report:
         report.kind = f"pickle of arrays of the shapes {shapes}"
         report.notes.append("none of cryoDRGN's files that we know")
     return report
+
+
+def _has_boxes(columns: np.ndarray) -> bool:
+    """Whether the first column is a CTF's: latents have 9 or 10 columns too, but hardly whole numbers."""
+    return bool(((columns[:, 0] > 0) & (columns[:, 0] % 1 == 0)).mean() > 0.5)
 
 
 def _examine_poses(report: Report, arrays: list[Any]) -> None:

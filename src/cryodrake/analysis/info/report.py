@@ -48,8 +48,12 @@ class Report:
 
     def add(self, what: str, is_wrong: np.ndarray, unit: str = "particle") -> None:
         """A problem of the rows where the mask (n,) is true, if there are any."""
-        if is_wrong.any():
-            self.problems.append(Problem(what, np.flatnonzero(is_wrong), unit))
+        self.add_rows(what, np.flatnonzero(is_wrong), unit)
+
+    def add_rows(self, what: str, rows: Int[np.ndarray, " m"], unit: str = "particle") -> None:
+        """A problem of these rows (0-based, sorted), if there are any."""
+        if len(rows):
+            self.problems.append(Problem(what, rows, unit))
 
     def lines(self, most_ranges: int | None = MOST_RANGES) -> list[str]:
         """The whole report."""

@@ -8,10 +8,10 @@ import pandas as pd
 from cryodrake.analysis.info.particles import examine_particles
 from cryodrake.analysis.info.report import Report
 from cryodrake.errors import InputError
-from cryodrake.io.relion import ANGLES, CONFIDENCE, CTF_NAMES, HALF_SET, SHIFTS_A, SHIFTS_PX, read_relion
+from cryodrake.io.relion import ANGLES, CONFIDENCE, CTF_NAMES, HALF_SET, IMAGE, SHIFTS_A, SHIFTS_PX, read_relion
 from cryodrake.io.star import StarFile, read_star, strings
 
-IMAGE, GROUP = "rlnImageName", "rlnOpticsGroup"
+GROUP = "rlnOpticsGroup"
 NUMERIC = (
     *ANGLES, *SHIFTS_A, *SHIFTS_PX, *CTF_NAMES.values(), HALF_SET, CONFIDENCE, GROUP, "rlnImagePixelSize", "rlnImageSize",
     "rlnDetectorPixelSize", "rlnMagnification", "rlnCoordinateX", "rlnCoordinateY", "rlnClassNumber",

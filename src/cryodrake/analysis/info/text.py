@@ -1,5 +1,6 @@
 """Text files: a list of stacks, chosen rows, or states."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from cryodrake.analysis.info.report import Problem, Report
 from cryodrake.errors import InputError
 from cryodrake.io.mrc import MrcStack
 from cryodrake.io.stacks import find_stack
+
+WHOLE = re.compile(r"[+-]?[0-9]{1,18}")  # as --ind takes them; larger ones are no rows of anything
 
 
 def examine_text(path: Path, datadir: Path | None) -> Report:
@@ -42,9 +45,9 @@ def _examine_numbers(report: Report, lines: list[tuple[int, str]]) -> None:
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
         report.problems.append(Problem("is not finite", numbers[~finite], "line"))
-    elif width == 1 and (values % 1 == 0).all():
+    elif width == 1 and all(WHOLE.fullmatch(line) for _, line in lines):
         report.kind = "chosen rows"
-        check_row_numbers(report, values[:, 0].astype(np.int64))
+        check_row_numbers(report, np.array([int(line) for _, line in lines]))
 
 
 def _examine_stacks(report: Report, lines: list[tuple[int, str]], path: Path, datadir: Path | None) -> None:

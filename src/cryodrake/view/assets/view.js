@@ -53,10 +53,10 @@ window.dash_clientside.cryodrake = {
         return (known || []).filter((other) => other !== row).concat([row]).slice(-12);
     },
 
-    choice: function (region, limits, ids) {
+    choice: function (region, limits, where, ids) {
         const thresholds = {};
         ids.forEach((id, i) => { thresholds[id.column] = limits[i]; });
-        return { region: region, thresholds: thresholds };
+        return { region: region, thresholds: thresholds, where: where };
     },
 
     // The scene that the user turns turns the others.

@@ -66,11 +66,11 @@ def sample(rows: np.ndarray, clicked: list[int], n: int) -> np.ndarray:
 
 
 def of_job(reader: JobReader, rows: np.ndarray, smooth_A: float) -> Montage:
-    """Each particle's image against the map of its own state where the job has states, else against the consensus map."""
-    decoder, latents = reader.decoder(), reader.latents()
-    if decoder is not None and latents is not None:
-        states = torch.from_numpy(latents.astype(np.float32))
-        return montage(reader.particles(), rows, lambda i: decoder.decode(states[i : i + 1])[0], decoder.pixel_size_A, smooth_A)
+    """Each particle's image against the map of its own state or class where the job has those, else against the consensus map."""
+    decoder, states = reader.decoder(), reader.states()
+    if decoder is not None and states is not None:
+        z = torch.from_numpy(states.astype(np.float32))
+        return montage(reader.particles(), rows, lambda i: decoder.decode(z[i : i + 1])[0], decoder.pixel_size_A, smooth_A)
     name = reader.main_map()
     if name is None:
         raise InputError("the job has no map yet", where=reader.path)

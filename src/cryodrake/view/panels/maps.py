@@ -1,5 +1,6 @@
 """Any of the job's maps as surfaces, up to four side by side at one level."""
 
+import re
 from typing import Any
 
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, no_update
@@ -13,18 +14,21 @@ from cryodrake.view.surface_figure import MOST, PAGE_px, Shown, surfaces
 
 HEIGHT_px = 500
 BETWEEN = " › "  # of a job's name and its map's; in neither
+CLASS_MAP = re.compile(r"maps/states/state_\d+")
 
 
 def layout(reader: JobReader, others: list[JobReader]) -> list[Any]:
-    """The consensus map first; `others` are jobs whose main map may stand beside it."""
+    """The consensus map first, or those of the classes, the largest first; `others` are jobs whose main map may stand beside it."""
     first = reader.main_map()
     options = [{"label": name, "value": f"{reader.name}{BETWEEN}{name}"} for name in reader.maps()]
     for other in others:
         name = other.main_map()
         if name is not None and other.name != reader.name:
             options.append({"label": f"{other.name}: {name}", "value": f"{other.name}{BETWEEN}{name}"})
-    value = [] if first is None else [f"{reader.name}{BETWEEN}{first}"]
-    view = None if first is None else reader.viewable(first)
+    firsts = [name for name in reader.maps() if CLASS_MAP.fullmatch(name)][:MOST] if reader.holds_classes() else []
+    firsts = firsts or ([] if first is None else [first])
+    value = [f"{reader.name}{BETWEEN}{name}" for name in firsts]
+    view = reader.viewable(firsts[0]) if firsts else None
     dust = dcc.Checklist(id="maps-dust", options=[{"label": "hide dust", "value": "dust"}], value=["dust"])
     return [
         card(
@@ -52,7 +56,7 @@ def register(app: Dash, shelf: Shelf) -> None:
     def fit(names: list[str] | None, highest: float) -> tuple[Any, Any]:
         if not names:
             return no_update, no_update
-        _, high, value = level_range(_shown(shelf, names[0], 0.0).view)
+        _, high, value = level_range(_shown(shelf, names[0], 0.0, True).view)
         return (high, value) if high != highest else (no_update, no_update)
 
     @app.callback(
@@ -61,7 +65,8 @@ def register(app: Dash, shelf: Shelf) -> None:
     def show(names: list[str] | None, sigmas: float, dust: list[str] | None) -> Any:
         if not names:
             return empty("choose a map", HEIGHT_px)
-        chosen = [_shown(shelf, name, float(sigmas)) for name in names[:MOST]]
+        is_alone = len(shelf.names()) == 1
+        chosen = [_shown(shelf, name, float(sigmas), is_alone) for name in names[:MOST]]
         return surfaces(chosen, HEIGHT_px, hide_dust=bool(dust), revision=str(len(chosen)), width=PAGE_px)
 
     app.clientside_callback(
@@ -71,9 +76,10 @@ def register(app: Dash, shelf: Shelf) -> None:
     )  # fmt: skip
 
 
-def _shown(shelf: Shelf, name: object, sigmas: float) -> Shown:
+def _shown(shelf: Shelf, name: object, sigmas: float, is_alone: bool) -> Shown:
+    """The map of `BETWEEN`'s name; without the job's where that `is_alone`."""
     job, found, of_job = str(name).partition(BETWEEN)
     if not found:
         raise InputError("no such map", where=name, expected="one of the list")
-    title = of_job if len(shelf.names()) == 1 else f"{job}: {of_job}"
+    title = of_job if is_alone else f"{job}: {of_job}"
     return Shown(title, shelf.open(job).viewable(of_job), sigmas)

@@ -1,12 +1,12 @@
 """A walk through the states: along a component, a path that `analyze` found, or through the points that were clicked."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from jaxtyping import Float
 
-from cryodrake.analysis.embedding import principal_components
 from cryodrake.analysis.paths import straight_path
 from cryodrake.errors import InputError
 from cryodrake.view.job_reader import JobReader
@@ -98,20 +98,25 @@ def path(reader: JobReader, way: object, clicked: list[int]) -> Float[np.ndarray
         rows = [int(i) for i in clicked if 0 <= int(i) < len(latents)]
         return straight_path(latents[rows], max(2, FRAMES // (len(rows) - 1))) if len(rows) > 1 else None
     if way in PATHS:
-        states = np.loadtxt(_path_file(reader, str(way)), ndmin=2)
-        if states.shape[1] != latents.shape[1]:
-            raise InputError(
-                f"holds {states.shape[1]} coordinates", where=_path_file(reader, str(way)), expected=str(latents.shape[1])
-            )
-        return states
+        return _read_path(_path_file(reader, str(way)), latents.shape[1])
     names = [f"pc{i + 1}" for i in range(latents.shape[1])]
     if way not in names:
         raise InputError("no such path", where=way, expected=", ".join(names))
-    found = principal_components(latents)
+    found = reader.components()
     i = names.index(str(way))
     ends = found.mean + np.percentile(found.scores[:, i], (5, 95))[:, None] * found.axes[i]
     return straight_path(ends, FRAMES)
 
 
-def _path_file(reader: JobReader, name: str) -> Any:
+def _path_file(reader: JobReader, name: str) -> Path:
     return reader.path / "analysis" / name / "z-path.txt"
+
+
+def _read_path(path: Path, zdim: int) -> Float[np.ndarray, "m z"]:
+    try:
+        states = np.loadtxt(path, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read: {error}", where=path, expected="numbers, one state a row") from None
+    if states.shape[1] != zdim or not np.isfinite(states).all():
+        raise InputError(f"holds {states.shape[1]} coordinates", where=path, expected=f"{zdim} finite numbers a row")
+    return states

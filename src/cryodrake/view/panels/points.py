@@ -12,7 +12,7 @@ from cryodrake.view.style import GRAPH, empty
 from cryodrake.view.surface_figure import MOST, Shown, surfaces
 
 HEIGHT_px = 420
-TOLD = ("class_number", "cluster", "confidence", "half_set", "defocus_A", "view_density")
+TOLD = ("class_number", "class_probability", "cluster", "confidence", "half_set", "defocus_A", "view_density")
 
 
 def layout(reader: JobReader) -> list[Any]:
@@ -24,6 +24,7 @@ def layout(reader: JobReader) -> list[Any]:
     controls = row(labelled("clicked points", how_many), labelled("level (σ above the mean)", level, 3))
     decoder = reader.decoder()
     words = "This job has one structure: every particle has the same map." if decoder is None else f"From {decoder.words}."
+    words = "The map of the particle's class. For states within a class, choose its job above." if reader.holds_classes() else words
     return [card("Map at a particle", controls, view, html.P(id="points-words", className="words"), words=words)]
 
 

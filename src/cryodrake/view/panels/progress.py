@@ -43,10 +43,10 @@ def words(reader: JobReader) -> list[Any]:
     if status["state"] == "running" and begun:
         share = float(status["progress"] or 0)
         left = "" if status["eta_s"] is None else f", {duration(status['eta_s'])} left of this phase"
-        parts.append(html.P([html.B(begun[-1][2].capitalize()), f" ({begun[-1][1]}): {share:.0%}{left}"]))
+        parts.append(html.P([html.B(_sentence(begun[-1][2])), f" ({begun[-1][1]}): {share:.0%}{left}"]))
         parts.append(html.Div(html.Div(style={"width": f"{100 * share:.1f}%"}), className="bar"))
     if status["verdict"]:
-        parts.append(html.P(html.B(status["verdict"][:1].upper() + status["verdict"][1:]), className="verdict"))
+        parts.append(html.P(html.B(_sentence(status["verdict"])), className="verdict"))
     numbers = [
         ("resolution", status["resolution_A"], "{:.1f} Å"), ("sure of their pose", status["confident_share"], "{:.0%}"),
         ("last pose change", status["mean_pose_change_deg"], "{:.1f}°"), ("time", seconds_taken(events) or None, None),
@@ -56,6 +56,11 @@ def words(reader: JobReader) -> list[Any]:
     parts.append(html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in told], className="numbers"))
     parts += [html.P(f"Warning: {text}", className="warning") for text in status["warnings"]]
     return parts
+
+
+def _sentence(text: str) -> str:
+    """With a capital first letter; names within stay as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def duration(seconds: float) -> str:

@@ -45,7 +45,8 @@ def draw(reader: JobReader) -> tuple[Any, str]:
     """The figure and the verdict."""
     found = reader.coverage()
     if found is None:
-        return empty("no poses yet", HEIGHT_px), ""
+        why = "each class has a frame of its own: choose a class's job above" if reader.holds_classes() else "no poses yet"
+        return empty(why, HEIGHT_px), ""
     return views_figure(found, HEIGHT_px), found.words
 
 

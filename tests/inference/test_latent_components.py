@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cryodrake.inference.latent_points import along_component, kmeans_rows, principal_components
+from cryodrake.inference.latent_clusters import Clusters, k_means
+from cryodrake.inference.latent_components import along_component, principal_components
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def clusters():
 
 def test_kmeans_takes_a_particle_of_each_cluster_in_order(clusters):
     latents, place = clusters
-    rows = kmeans_rows(latents, 3)
+    rows = k_means(latents, 3, seed=0).distinct_rows
     assert place[rows].tolist() == [-3.0, 0.0, 4.0]
     for row in rows:  # the particle nearest to its cluster's mean
         members = latents[place == place[row]]
@@ -26,14 +27,17 @@ def test_kmeans_takes_a_particle_of_each_cluster_in_order(clusters):
 
 
 def test_kmeans_of_latents_that_coincide_gives_what_there_is():
-    assert len(kmeans_rows(np.ones((5, 1), np.float32), 3)) == 1
+    found = k_means(np.ones((5, 1), np.float32), 3, seed=0)
+    assert len(found.centre_rows) == 1
+    assert found.labels.tolist() == [0] * 5
+    assert Clusters(found.labels, np.array([7, 2, 7, 3, 2])).distinct_rows.tolist() == [7, 2, 3]
 
 
 def test_components_are_the_axes_of_the_cloud():
     rng = np.random.default_rng(1)
     axes = np.array([[0.8, 0.6], [-0.6, 0.8]])
     latents = ((rng.standard_normal((20000, 2)) * [3.0, 1.0]) @ axes + [5.0, -2.0]).astype(np.float32)
-    found = principal_components(latents)
+    found = principal_components(latents).axes
     assert np.abs(found @ axes.T) == pytest.approx(np.eye(2), abs=0.02)
     assert (found[np.arange(2), np.abs(found).argmax(axis=1)] > 0).all()
     line = along_component(latents, 1, 5)
