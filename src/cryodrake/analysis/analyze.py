@@ -23,7 +23,7 @@ from cryodrake.analysis.covariates import Covariates, covariates_of
 from cryodrake.analysis.decoder import Decoder, open_decoder
 from cryodrake.analysis.diagnostics import diagnose
 from cryodrake.analysis.embedding import umap_layout
-from cryodrake.analysis.job_states import check_rows, read_classes, require_latents
+from cryodrake.analysis.job_states import check_rows, read_classes, require_latents_of_one_model
 from cryodrake.analysis.map_folder import write_component_views
 from cryodrake.analysis.particle_table import particle_table
 from cryodrake.analysis.paths import NeighbourGraph, straight_path
@@ -76,7 +76,7 @@ def analyze(config: AnalyzeConfig) -> list[str]:
 def _read(config: AnalyzeConfig) -> tuple[Float[np.ndarray, "n z"], Covariates]:
     if not config.job.is_dir():
         raise InputError("no such job", where=config.job)
-    latents = require_latents(config.job)
+    latents = require_latents_of_one_model(config.job)
     if len(latents) < 2 or np.ptp(latents, axis=0).max() == 0:
         raise InputError("all particles have the same latents", where=config.job / "latents.npy")
     for row in config.anchors:

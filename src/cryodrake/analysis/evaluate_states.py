@@ -18,7 +18,7 @@ from cryodrake.analysis.decoder import Decoder, open_decoder
 from cryodrake.analysis.evaluate_images import auc, image_curves
 from cryodrake.analysis.evaluate_maps import AlignedMap, cryobench_auc
 from cryodrake.analysis.evaluate_states_result import StatesResult
-from cryodrake.analysis.job_states import check_rows, read_classes, read_latents
+from cryodrake.analysis.job_states import check_rows, holds_classes, read_classes, read_latents
 from cryodrake.analysis.regression import FOLDS, some_rows
 from cryodrake.errors import InputError
 
@@ -49,7 +49,7 @@ def evaluate_states(
     for name, table in (("latents.npy", latents), ("classes.npy", classes)):
         if table is not None:
             check_rows(job, name, len(table), len(state))
-    if (latents is not None or classes is not None) and not (job / "classes").is_dir():  # else they are compared class by class
+    if (latents is not None or classes is not None) and not holds_classes(job):  # else they are compared class by class
         decoder = open_decoder(job, latents, classes)
         if decoder is None or map_ is None:
             missing = "has no map to align" if map_ is None else "holds no decoder and no maps of classes"

@@ -8,6 +8,7 @@ import numpy as np
 import tyro
 from jaxtyping import Float32
 
+from cryodrake.analysis.job_states import holds_classes
 from cryodrake.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def job_maps(config: EmdbConfig) -> tuple[list[Float32[np.ndarray, "d d d"]], fl
     from cryodrake.analysis.map_pair import read_finite, read_like
     from cryodrake.app.export import flipped_map
 
-    if (config.job / "classes.npy").exists():
+    if holds_classes(config.job):
         do = f"cryodrake emdb {config.job / 'classes' / 'class_01'}, and so on"
         raise InputError("has classes, each of them a job and an entry of its own", where=config.job, do=do)
     folder = config.job / "maps" if config.state is None else config.job / "maps" / "states"

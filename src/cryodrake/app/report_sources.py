@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cryodrake.analysis.job_states import holds_classes
 from cryodrake.analysis.report_input import InputFacts, input_facts
 from cryodrake.analysis.report_quality import Curve
 from cryodrake.analysis.viewing import Coverage, coverage
@@ -62,7 +63,7 @@ def read_sources(job: Path) -> ReportSources:
     defaults = {field.name: field.default for field in fields(CONFIGS[command])}
     star = job / "particles.star"
     particles = read_particles(star, need_images=False) if star.exists() else None
-    is_one_frame = particles is not None and not (job / "classes.npy").exists()
+    is_one_frame = particles is not None and not holds_classes(job)
     rotations = particles.table.rotations if particles is not None and is_one_frame else None
     return ReportSources(
         job=job,
