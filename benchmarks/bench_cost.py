@@ -37,9 +37,9 @@ from cryodrake.inference.local import refine
 from cryodrake.inference.reconstruct import accumulate, solve
 from cryodrake.inference.reference import Reference
 from cryodrake.io.job import JobFolder
-from cryodrake.physics.grids import all_rotations, shift_grid, spacing_deg
+from cryodrake.physics.ball_grid import BallGrid
+from cryodrake.physics.grids import base_rotations, shift_grid, spacing_deg
 from cryodrake.physics.rotations import axis_angle_to_matrix
-from cryodrake.physics.slices import BallGrid
 
 OUT = Path(__file__).parent / "out"
 SEARCH_RADIUS, STEP_PX, KEPT = 12.0, 2.0, 8
@@ -53,7 +53,7 @@ def part_seconds(n: int, box: int, extent_px: float, repeats: int) -> dict[str, 
     lattice, centre = shift_grid(extent_px, STEP_PX), torch.zeros(n, 2)
     torch.manual_seed(0)
     several = axis_angle_to_matrix(0.1 * torch.randn(n, KEPT, 3)) @ images.rotation[:, None]
-    found = Candidates(torch.zeros(n, KEPT), several, centre[:, None].expand(n, KEPT, 2), torch.zeros(n))
+    found = Candidates(torch.zeros(n, KEPT), several, centre[:, None].expand(n, KEPT, 2))
     near = axis_angle_to_matrix(0.03 * torch.randn(n, 3)) @ images.rotation
     ball = BallGrid(box, box / 2)
 
@@ -61,7 +61,7 @@ def part_seconds(n: int, box: int, extent_px: float, repeats: int) -> dict[str, 
         return Reference.build(images.volume, radius)
 
     calls: dict[str, Callable[[], Any]] = {
-        "search": lambda: search(images, rows, reference(coarse), all_rotations(2), centre, lattice, KEPT),
+        "search": lambda: search(images, rows, reference(coarse), base_rotations(2), centre, lattice, KEPT),
         "subdivide": lambda: subdivide(images, rows, reference(box / 4), found, spacing_deg(2), STEP_PX, KEPT // 2),
         "refine": lambda: refine(images, rows, reference(box / 4), near, centre),
         "map": lambda: solve(accumulate(images, rows, near, centre, ball), ball),

@@ -4,7 +4,7 @@
 
 Useful operations of an exhaustive search of n images, t shifts, q rotations and k half-disc points, whatever the program does to
 get there: 2·(n·t)·q·2k for the scores and 2·n·q·k for the powers; the EM step's sums cost as much again. Time is that of the
-whole call: slices, shifted images, products, log marginals, best candidates.
+whole call: slices, shifted images, products, best candidates; posteriors and their sums in the EM step.
 
 The machine's rate is the best of several large products, timed between the calls in the same process. Ratios are taken
 round by round and the median is shown, so that a machine that is slow for a while is slow for both.
@@ -30,9 +30,10 @@ from cryodrake.inference.likelihood import ImageRows, SliceColumns, expected_sum
 from cryodrake.inference.local import refine
 from cryodrake.inference.reconstruct import accumulate
 from cryodrake.inference.reference import Reference
-from cryodrake.physics.grids import all_rotations, n_rotations, spacing_deg
+from cryodrake.physics.ball_grid import BallGrid
+from cryodrake.physics.grids import base_rotations, n_rotations, spacing_deg
 from cryodrake.physics.rotations import axis_angle_to_matrix
-from cryodrake.physics.slices import BallGrid
+from cryodrake.physics.turns import MirrorPairs
 
 PRODUCTS = {"cpu": ((1024,) * 3, (2048,) * 3, (4096, 1024, 2048)), "cuda": ((4096,) * 3, (8192,) * 3, (16384, 4096, 8192))}
 SLOW_PRODUCTS = ((512,) * 3,)  # of a type that the processor does not multiply itself
@@ -108,7 +109,7 @@ def search_case(
     n, q, k = len(images.coeff), n_rotations(order), images.disc.count(radius)
     device = products.device
     rows, around = torch.arange(n, device=device), torch.zeros(n, 2, device=device)
-    lattice, grid = some_shifts(t, device), all_rotations(order, device)
+    lattice, grid = some_shifts(t, device), base_rotations(order, device)
     reference = Reference.build(images.volume, radius)
     memory = {} if options.block_mib is None else {"block_bytes": options.block_mib << 20}
     result = efficiency(
@@ -122,15 +123,16 @@ def em_case(images: SyntheticImages, order: int, radius: float, t: int, products
     n, q, k = len(images.coeff), n_rotations(order), images.disc.count(radius)
     device = products.device
     kxy, dtype = images.disc.kxy[:k], product_dtype(device)
-    columns = SliceColumns.build(Reference.build(images.volume, radius).slices(all_rotations(order, device), kxy), dtype)
+    pairs, slices = MirrorPairs.of(kxy), Reference.build(images.volume, radius).slices(base_rotations(order, device), kxy)
+    columns = SliceColumns.build(slices, pairs, dtype)
     block = images_per_block(t, q, (options.block_mib or 128) << 20)
     phases = shift_phases(some_shifts(t, device), kxy, images.disc.box)[None]
 
     def step() -> Tensor:
-        numerator, denominator = torch.zeros(q, k, 2, device=device), torch.zeros(q, k, device=device)
+        numerator, denominator = torch.zeros(q // 4, k, 2, device=device), torch.zeros(q // 4, k, device=device)
         for rows in torch.arange(n, device=device).split(block):
             images_ = ImageRows.build(*images.matched(rows, k), phases)
-            add_numerator, add_denominator = expected_sums(posterior_of(images_, columns), images_)
+            add_numerator, add_denominator = expected_sums(posterior_of(images_, columns), images_, pairs)
             numerator += add_numerator
             denominator += add_denominator
         return numerator
@@ -140,7 +142,7 @@ def em_case(images: SyntheticImages, order: int, radius: float, t: int, products
 
 
 def flop(n: int, t: int, q: int, k: int) -> float:
-    """Of the scores and powers."""
+    """Of the scores and powers, taken one by one: half turns share most of it, so rates may exceed the products' own."""
     return 2.0 * n * t * q * 2 * k + 2.0 * n * q * k
 
 
@@ -152,9 +154,7 @@ def parts_case(images: SyntheticImages, radius: float, rounds: int) -> dict[str,
     off = axis_angle_to_matrix(0.03 * torch.randn(n, 3, device=device)) @ images.rotation
     shift = 0.3 * torch.randn(n, 2, device=device)
     several = axis_angle_to_matrix(0.1 * torch.randn(n, KEPT, 3, device=device)) @ images.rotation[:, None]
-    found = Candidates(
-        torch.zeros(n, KEPT, device=device), several, shift[:, None].expand(n, KEPT, 2), torch.zeros(n, device=device)
-    )
+    found = Candidates(torch.zeros(n, KEPT, device=device), several, shift[:, None].expand(n, KEPT, 2))
     calls: dict[str, tuple[float, Callable[[], Any]]] = {
         "slice_points_per_s": (n * k, lambda: reference.slices(off, kxy)),
         "subdivided_per_s": (n, lambda: subdivide(images, rows, reference, found, spacing_deg(2), 2.0, KEPT // 2)),

@@ -29,12 +29,13 @@ from cryodrake.fields.grid import GridField
 from cryodrake.fields.mlp import MLPField
 from cryodrake.fields.target import FieldTarget, from_sums
 from cryodrake.io.mrc import read_map
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.ctf import CTFParams, ctf
 from cryodrake.physics.disc import Disc
 from cryodrake.physics.fourier import resample_volume
 from cryodrake.physics.fsc import area_under, fsc
 from cryodrake.physics.rotations import random_rotations
-from cryodrake.physics.slices import BallGrid, backproject, raster, slice_ball, symmetrise
+from cryodrake.physics.slices import backproject, raster, slice_ball, symmetrise
 
 RADIUS = 0.425  # of the box: the command's default
 BLOCK = 100  # images at once

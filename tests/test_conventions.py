@@ -26,10 +26,11 @@ from cryodrake.inference.likelihood import shift_phases
 from cryodrake.io.mrc import read_map, write_map
 from cryodrake.io.particles import read_particles
 from cryodrake.io.table import CTFColumns, ParticleTable
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.ctf import CTFParams, ctf
 from cryodrake.physics.disc import Disc
 from cryodrake.physics.fourier import coeff_to_image, image_to_coeff
-from cryodrake.physics.slices import BallGrid, raster, slice_ball
+from cryodrake.physics.slices import raster, slice_ball
 from cryodrake.training.config import AbinitConfig
 
 ROOT = Path(__file__).parents[1]

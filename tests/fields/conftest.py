@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.disc import Disc
 from cryodrake.physics.rotations import random_rotations
-from cryodrake.physics.slices import BallGrid, backproject, raster, slice_ball, symmetrise
+from cryodrake.physics.slices import backproject, raster, slice_ball, symmetrise
 
 BOX = 32
 RADIUS_PX = 12.0

@@ -20,8 +20,9 @@ from cryodrake.fields.mlp import MLPField
 from cryodrake.fields.raster import rasterise
 from cryodrake.fields.store import load_field, load_state_field, save_field
 from cryodrake.fields.target import from_density
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fsc import area_under, fsc
-from cryodrake.physics.slices import BallGrid, raster
+from cryodrake.physics.slices import raster
 
 BOX, PIXEL_A = 32, 6.0
 SSNR = torch.full((BOX // 2 + 1,), 10.0)

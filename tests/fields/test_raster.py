@@ -7,9 +7,10 @@ from cryodrake.fields import network
 from cryodrake.fields.grid import GridField
 from cryodrake.fields.mlp import MLPField
 from cryodrake.fields.raster import rasterise
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.disc import Disc
 from cryodrake.physics.rotations import random_rotations
-from cryodrake.physics.slices import BallGrid, raster, slice_ball
+from cryodrake.physics.slices import raster, slice_ball
 
 BOX = 32
 

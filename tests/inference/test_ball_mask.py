@@ -5,8 +5,9 @@ import torch
 
 from cryodrake.fields.statistics import flatten_solvent
 from cryodrake.inference.ball_mask import BallMask
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.masks import sphere
-from cryodrake.physics.slices import BallGrid, gridding_window, raster, unraster
+from cryodrake.physics.slices import gridding_window, raster, unraster
 
 
 @pytest.mark.parametrize("radius", [12.0, 9.5])

@@ -19,7 +19,7 @@ def about_x(*degrees):
 def candidates(score, rotation):
     n, c = score.shape
     shift = torch.arange(n * c, dtype=torch.float32).view(n, c, 1).expand(-1, -1, 2)
-    return Candidates(score, rotation.expand(n, c, 3, 3), shift, torch.zeros(n))
+    return Candidates(score, rotation.expand(n, c, 3, 3), shift)
 
 
 def test_neighbours_are_one_basin_and_hopeless_ones_none():
@@ -91,7 +91,7 @@ def test_climbing_finds_the_true_basin(simulate):
     wrong = axis_angle_to_matrix(torch.tensor([[0.0, 1.5, 0.0]])) @ scene.rotation
     rotation = torch.stack([wrong, near], 1)
     shift_px = scene.shift_px[:, None].expand(-1, 2, -1)
-    start = Candidates(torch.tensor([[1.0, 0.0]]).expand(12, -1), rotation, shift_px, torch.zeros(12))
+    start = Candidates(torch.tensor([[1.0, 0.0]]).expand(12, -1), rotation, shift_px)
     basins = Basins.of(start, 10.0, 2, torch.full((12,), 5.0)).polished(scene.images, scene.rows, reference, 4)
     found = basins.settled(10.0, IDENTITY)
     assert float(geodesic_deg(found.rotation, scene.rotation).median()) < 3

@@ -10,7 +10,7 @@ from cryodrake.inference.hierarchy import rotation_offsets, shift_offsets, subdi
 from cryodrake.inference.likelihood import ImageRows, log_likelihoods_slow, shift_phases
 from cryodrake.inference.local import refine
 from cryodrake.inference.reference import Reference
-from cryodrake.physics.grids import all_rotations, shift_grid
+from cryodrake.physics.grids import base_rotations, shift_grid
 from cryodrake.physics.rotations import axis_angle_to_matrix, geodesic_deg, matrix_to_axis_angle, random_rotations
 
 
@@ -30,7 +30,7 @@ def test_levels_tile_a_cell():
 
 def candidates_of(rotation, shift_px):
     n, c = rotation.shape[:2]
-    return Candidates(torch.zeros(n, c), rotation, shift_px, torch.zeros(n))
+    return Candidates(torch.zeros(n, c), rotation, shift_px)
 
 
 def test_children_are_scored_as_the_model_says(simulate):
@@ -58,8 +58,6 @@ def test_children_are_scored_as_the_model_says(simulate):
         moved = torch.stack([shift_px[i, q // 8] + shift_offsets(1.0)[at[q]] for q in range(16)])
         torch.testing.assert_close(found.rotation[i], turned[order])
         torch.testing.assert_close(found.shift_px[i], moved[order])
-        evidence = torch.logsumexp(best, 0)
-        torch.testing.assert_close(found.log_marginal[i], evidence, rtol=1e-4, atol=1e-2)
 
 
 def test_blocks_change_nothing(simulate, monkeypatch):
@@ -88,7 +86,7 @@ def test_from_a_whole_grid_down_to_a_degree_and_a_tenth_of_a_pixel(simulate, see
         scene.images,
         scene.rows,
         Reference.build(scene.density, 8.0),
-        all_rotations(2),
+        base_rotations(2),
         torch.zeros(24, 2),
         shift_grid(4.0, 1.5),
         keep=8,

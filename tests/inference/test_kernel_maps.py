@@ -6,7 +6,7 @@ import torch
 from cryodrake.inference.kernel_maps import LEAST, kernel_sums
 from cryodrake.inference.neighbours import set_sizes
 from cryodrake.inference.reconstruct import accumulate, shell_of
-from cryodrake.physics.slices import BallGrid
+from cryodrake.physics.ball_grid import BallGrid
 
 BOX = 32
 GRID = BallGrid(BOX, BOX / 2)

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from cryodrake.inference import local
+from cryodrake.inference import expansion, expansion_compiled, local
 from cryodrake.inference.local import refine
 from cryodrake.inference.reference import Reference
+from cryodrake.physics import compiled
 from cryodrake.physics.rotations import axis_angle_to_matrix, geodesic_deg
 
 RADIUS = 13.0
@@ -36,7 +37,7 @@ def expand(scene, reference, rotation, shift_px):
     disc = scene.images.disc
     kxy = disc.kxy[: disc.count(RADIUS)]
     matched, weight = scene.images.matched(scene.rows, len(kxy))
-    return local._expand(matched, weight, reference, kxy, disc.box, rotation, shift_px)
+    return expansion.expand(matched, weight, scene.rows, reference, kxy, disc.box, rotation, shift_px)
 
 
 def test_the_score_and_half_its_gradient(simulate):
@@ -95,8 +96,8 @@ def test_steps_that_promise_next_to_nothing_are_not_made(simulate, monkeypatch):
     reference = Reference.build(scene.density, RADIUS)
     start = away(scene, 3.0, 1.0)
     evaluated = []
-    expand_once = local._expand
-    monkeypatch.setattr(local, "_expand", lambda *a: (evaluated.append(len(a[0])), expand_once(*a))[1])
+    expand_once = expansion_compiled.expand
+    monkeypatch.setattr(expansion_compiled, "expand", lambda *a: (evaluated.append(len(a[2])), expand_once(*a))[1])
     soon = refine(scene.images, scene.rows, reference, *start, iterations=8)
     n_soon, evaluated[:] = sum(evaluated), []
     monkeypatch.setattr(local, "STILL", 0.0)
@@ -138,3 +139,18 @@ def test_blocks_change_nothing(simulate, monkeypatch):
     single = refine(scene.images, scene.rows, reference, *start)
     torch.testing.assert_close(single.rotation, whole.rotation, atol=1e-4, rtol=0)
     torch.testing.assert_close(single.shift_px, whole.shift_px, atol=1e-3, rtol=0)
+
+
+def test_the_compiled_loop_is_its_twin(simulate, monkeypatch):
+    """On one thread and on several. Where a point lies on a cell's border to the last digit, its derivative is either side's."""
+    scene = simulate(30, 2.0, 2.0)
+    reference = Reference.build(scene.density, RADIUS)
+    rotation, shift_px = away(scene, 4.0, 0.7)
+    disc = scene.images.disc
+    kxy = disc.kxy[: disc.count(RADIUS)]
+    args = *scene.images.matched(scene.rows, len(kxy)), scene.rows.flip(0), reference, kxy, disc.box, rotation, shift_px
+    expected = expansion.expand(*args)
+    for least in (1 << 30, 1):
+        monkeypatch.setattr(compiled, "LEAST", least)
+        for found, twin, tolerance in zip(expansion_compiled.expand(*args), expected, (1e-5, 1e-3, 1e-3), strict=True):
+            assert float((found - twin).abs().max() / twin.abs().max()) < tolerance

@@ -5,8 +5,9 @@ import torch
 
 from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.reconstruct import accumulate, shell_means, shell_of, solve
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fsc import fsc
-from cryodrake.physics.slices import BallGrid, backproject, symmetrise
+from cryodrake.physics.slices import backproject, symmetrise
 
 BOX = 32
 

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.disc import Disc
 from cryodrake.physics.grids import all_rotations
 from cryodrake.physics.rotations import random_rotations
 from cryodrake.physics.slice_operator import SliceOperator
-from cryodrake.physics.slices import BallGrid, backproject, raster, slice_ball, symmetrise
+from cryodrake.physics.slices import backproject, raster, slice_ball, symmetrise
 
 BOX = 24
 

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from cryodrake.physics import cells, compiled, slices_compiled
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.disc import Disc
 from cryodrake.physics.fourier import coeff_to_volume, image_to_coeff, volume_to_coeff
 from cryodrake.physics.rotations import euler_deg_to_matrix, random_rotations
-from cryodrake.physics.slices import BallGrid, backproject, raster, slice_ball, slice_with_gradient, symmetrise, unraster
+from cryodrake.physics.slices import backproject, raster, slice_ball, symmetrise, unraster
 
 BOX = 32
 
@@ -131,7 +133,7 @@ def test_gradients_are_finite_differences():
     disc, grid = Disc.build(BOX, 8.0), BallGrid(BOX, 8.0, 2)
     rotations = random_rotations(5, torch.Generator().manual_seed(4))
     ball = hermitian_ball(grid)
-    values, gradient = slice_with_gradient(ball, grid, rotations, disc.kxy)
+    values, gradient = cells.read_with_gradient(ball, grid, rotations, disc.kxy)
     torch.testing.assert_close(values.transpose(1, 2), slice_ball(ball, grid, rotations, disc.kxy))
     points = (disc.kxy @ rotations[:, :2]).reshape(-1, 3)
     assert bool((points[:, 0] < 0).any())
@@ -188,3 +190,28 @@ def test_a_density_side_by_side_with_others_is_sliced_as_alone():
     for r, volume in enumerate(volumes):
         alone = slice_ball(raster(volume, grid), grid, rotations, disc.kxy)
         torch.testing.assert_close(together[..., 2 * r : 2 * r + 2], alone)
+
+
+@pytest.mark.parametrize("columns", [2, 6])
+def test_the_compiled_loops_are_their_twins(columns, monkeypatch):
+    """On one thread and on several, which add to a ball each."""
+    disc, grid = Disc.build(BOX, 11.0), BallGrid(BOX, 11.0, 2)
+    g = torch.Generator().manual_seed(8)
+    rotations = torch.cat([random_rotations(40, g), torch.eye(3)[None]])
+    ball = torch.randn(grid.n_voxels, columns, generator=g)
+    values = torch.randn(41, disc.n_points, columns, generator=g)
+    weights = torch.rand(41, disc.n_points, generator=g)
+    where = grid, rotations, disc.kxy
+    for least in (1 << 30, 1):
+        monkeypatch.setattr(compiled, "LEAST", least)
+        torch.testing.assert_close(slices_compiled.read(ball, *where), cells.read(ball, *where), atol=1e-4, rtol=0)
+        added = slices_compiled.add(values, weights, *where)
+        torch.testing.assert_close(added, cells.add(values, weights, *where), atol=1e-4, rtol=1e-4)
+
+
+def test_other_number_types_take_the_torch_path():
+    disc, grid = Disc.build(BOX, 5.0), BallGrid(BOX, 5.0, 2)
+    rotations = random_rotations(3, torch.Generator().manual_seed(9))
+    ball = torch.randn(grid.n_voxels, 2, dtype=torch.float64)
+    seen = slice_ball(ball, grid, rotations.double(), disc.kxy.double())
+    torch.testing.assert_close(seen.float(), slice_ball(ball.float(), grid, rotations, disc.kxy), atol=1e-3, rtol=0)

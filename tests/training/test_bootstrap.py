@@ -9,9 +9,10 @@ from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.inference.likelihood import ImageRows, log_likelihoods_slow, shift_phases
 from cryodrake.inference.reconstruct import solve
 from cryodrake.io.particles import read_particles
-from cryodrake.physics.grids import shift_grid, spiral_rotations
+from cryodrake.physics.grids import ring_base, shift_grid
 from cryodrake.physics.rotations import geodesic_deg, random_rotations
 from cryodrake.physics.slices import backproject, raster, slice_ball, symmetrise
+from cryodrake.physics.turns import turned
 from cryodrake.training import bootstrap
 from cryodrake.training.bootstrap import SCHEDULE, Bootstrap, Stage
 from cryodrake.training.images import WeightedImages
@@ -41,7 +42,7 @@ def slow_step(run, rows, radius, shift_candidates):
     disc = run.images.disc
     k = disc.count(radius)
     kxy = disc.kxy[:k]
-    rotations = spiral_rotations(60.0)
+    rotations = turned(ring_base(60.0))
     n_q = len(rotations)
     slices = torch.cat([slice_ball(raster(volume, run.grid), run.grid, rotations, kxy) for volume in run.volumes])
     prior = run.class_log_prior.repeat_interleave(n_q) - math.log(len(slices))
@@ -54,10 +55,10 @@ def slow_step(run, rows, radius, shift_candidates):
         p = torch.exp(scores - evidence[-1]).float()  # (shift, class × rotation)
         posteriors.append(p.view(len(p), -1, n_q).transpose(0, 1))
         for q in range(len(slices)):
-            expected = (p[:, q, None] * image.rows[0]).sum(0).view(k, 2)
+            expected = (p[:, q, None, None] * torch.view_as_real(image.moved[0])).sum(0)
             residual = expected - p[:, q].sum() * weight[0, :, None] * slices[q]
-            turned = rotations[q % n_q][None]
-            sums[q // n_q] += backproject(residual[None], p[:, q].sum() * weight, run.grid, turned, kxy)
+            view = rotations[q % n_q][None]
+            sums[q // n_q] += backproject(residual[None], p[:, q].sum() * weight, run.grid, view, kxy)
     return torch.stack([symmetrise(of_class, run.grid) for of_class in sums]) / len(rows), torch.stack(evidence), posteriors
 
 
@@ -202,7 +203,7 @@ def test_a_stage_ends_when_the_likelihood_stands_still(images):
 def test_the_published_grids_are_used():
     """Spacings of the default schedule are those at which their grids are even: nearest neighbours about a spacing away."""
     for spacing in {stage.spacing_deg for stage in SCHEDULE}:
-        grid = spiral_rotations(spacing)
+        grid = turned(ring_base(spacing))
         some = grid[:: max(1, len(grid) // 50)]
         distance = geodesic_deg(some[:, None].expand(-1, len(grid), -1, -1), grid.expand(len(some), -1, -1, -1))
         nearest = distance.sort(1).values[:, 1]

@@ -13,8 +13,9 @@ from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import read_particles
 from cryodrake.physics.fourier import coeff_to_volume, volume_to_coeff
 from cryodrake.physics.fsc import fsc, shell_index
-from cryodrake.physics.grids import shift_grid, spiral_rotations
+from cryodrake.physics.grids import ring_base, shift_grid
 from cryodrake.physics.rotations import axis_angle_to_matrix, geodesic_deg
+from cryodrake.physics.turns import turned
 from cryodrake.training import refinement
 from cryodrake.training.abinit import AbinitRun
 from cryodrake.training.config import AbinitConfig
@@ -253,7 +254,7 @@ def test_a_search_never_loses_a_pose_that_is_better_than_what_it_finds(images, r
     rows = torch.arange(0, 800, 20)
     volume = references.mean((0, 1))
     known = (truth[0][rows], truth[1][rows])
-    sparse = refinement.Grid(6.0, 40.0, spiral_rotations(90.0), shift_grid(3.0, 3.0), shift_grid(1.0, 1.0))
+    sparse = refinement.Grid(6.0, 40.0, ring_base(90.0), shift_grid(3.0, 3.0), shift_grid(1.0, 1.0))
     found = refinement.global_poses(images, rows, volume, 12.0, sparse, known, True, IDENTITY)
     assert float((geodesic_deg(found.rotation, truth[0][rows]) < 10).float().mean()) > 0.95
 
@@ -269,7 +270,8 @@ def test_the_search_radius_is_where_the_signal_suffices(images, references):
 
 def test_grids_cover_and_are_offset(truth):
     a, b = small_grid(0), small_grid(1)
-    nearest = geodesic_deg(truth[0][:50, None].expand(-1, len(a.rotations), 3, 3), a.rotations.expand(50, -1, 3, 3)).amin(1)
+    rotations = turned(a.base)
+    nearest = geodesic_deg(truth[0][:50, None].expand(-1, len(rotations), 3, 3), rotations.expand(50, -1, 3, 3)).amin(1)
     assert float(nearest.max()) < a.spacing_deg
     assert not torch.allclose(a.wide_px, b.wide_px)
     assert torch.equal(a.wide_px, small_grid(0).wide_px)

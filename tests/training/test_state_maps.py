@@ -18,11 +18,12 @@ from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.reconstruct import accumulate
 from cryodrake.inference.source import AbstractImages
 from cryodrake.io.mrc import read_map
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.ctf import CTFParams, ctf
 from cryodrake.physics.disc import Disc
 from cryodrake.physics.fsc import area_under, fsc
 from cryodrake.physics.rotations import random_rotations
-from cryodrake.physics.slices import BallGrid, raster, slice_ball
+from cryodrake.physics.slices import raster, slice_ball
 from cryodrake.training.state_files import write_states
 from cryodrake.training.state_maps import LatentImages, maps_from_data
 

@@ -9,8 +9,9 @@ from scipy.stats import spearmanr
 from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.states import infer_all
 from cryodrake.io.mrc import read_map
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fsc import fsc
-from cryodrake.physics.slices import BallGrid, raster, slice_ball
+from cryodrake.physics.slices import raster, slice_ball
 from cryodrake.training.components import as_references, component_step, component_sums
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.subspace import SubspaceFit, oriented

@@ -13,10 +13,11 @@ from cryodrake.data.images import Cleaner, read_clean
 from cryodrake.data.images_frame import Frame, kinds_of
 from cryodrake.errors import InputError
 from cryodrake.io.particles import ParticleFile
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.ctf import ctf
 from cryodrake.physics.disc import Disc
 from cryodrake.physics.fourier import coeff_to_image, resample_volume
-from cryodrake.physics.slices import BallGrid, raster, slice_ball
+from cryodrake.physics.slices import raster, slice_ball
 
 LARGEST_BOX = 96  # pictures of a hand's breadth
 SMOOTH_A = 30.0  # resolution at which the images' Gaussian filter has fallen to 1/e: noise hides them otherwise

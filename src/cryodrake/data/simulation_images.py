@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.ctf import CTFParams, ctf
 from cryodrake.physics.disc import Disc
 from cryodrake.physics.fourier import coeff_to_image, image_to_coeff
-from cryodrake.physics.slices import BallGrid, raster, slice_ball
+from cryodrake.physics.slices import raster, slice_ball
 
 POINTS_PER_CHUNK = 100_000
 _LARGEST_BOX_AT_3 = 96  # three-fold oversampling of a larger box needs gigabytes

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cryodrake.fields.base import AbstractField
 from cryodrake.fields.lattice import gather
 from cryodrake.physics import slices
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fourier import volume_to_coeff
 
 
@@ -25,7 +26,7 @@ class GridField(AbstractField):
         self.density = nn.Parameter(torch.zeros(components, box, box, box))
 
     def half_space(self, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p c"]:
-        grid = slices.BallGrid(self.box, self.band, 2)
+        grid = BallGrid(self.box, self.band, 2)
         # slice_ball reads at (kx, ky, 0) R: with R's first row a point and (kx, ky) = (1, 0), at the point itself.
         rows = torch.nn.functional.pad(points[:, None, :], (0, 0, 0, 2))
         along = points.new_tensor([[1.0, 0.0]])

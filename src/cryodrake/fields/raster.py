@@ -11,12 +11,13 @@ from torch import Tensor
 from cryodrake.fields.base import AbstractField
 from cryodrake.fields.lattice import half_lattice, scatter
 from cryodrake.physics import slices
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fourier import coeff_to_volume
 
 MARGIN = 4  # cycles beyond the radius: 1/sinc² couples neighbouring frequencies (1.6 % error of slices becomes 1.7 %)
 
 
-def rasterise(field: AbstractField, grid: slices.BallGrid) -> Float[Tensor, "v c"]:
+def rasterise(field: AbstractField, grid: BallGrid) -> Float[Tensor, "v c"]:
     """The field on `grid`, gridding-corrected; c = 2r columns.
 
     Coefficients are kept as they are (not densities): a field of a 128-voxel box on a grid of 64 gives slices for the images
@@ -27,4 +28,4 @@ def rasterise(field: AbstractField, grid: slices.BallGrid) -> Float[Tensor, "v c
     box = 2 * (int(reach) + 1)
     points = half_lattice(box, reach, field.device)
     density = coeff_to_volume(scatter(field.coefficients(points), points, box))
-    return slices.raster(density, slices.BallGrid(box, grid.radius, grid.oversampling))
+    return slices.raster(density, BallGrid(box, grid.radius, grid.oversampling))

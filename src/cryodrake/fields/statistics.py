@@ -8,8 +8,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from cryodrake.physics import masks
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fsc import fsc
-from cryodrake.physics.slices import BallGrid, unraster
+from cryodrake.physics.slices import unraster
 
 RIDGE = 0.1  # of the shell's mean weight, where nothing is known about the signal's power
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from cryodrake.fields.lattice import gather, half_lattice
 from cryodrake.fields.statistics import RIDGE, edge_px, flatten_solvent, shell_weight, wiener_map
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fourier import volume_to_coeff
-from cryodrake.physics.slices import BallGrid
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,10 +16,11 @@ import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fourier import coeff_to_volume, volume_to_coeff
 from cryodrake.physics.grids import all_rotations
 from cryodrake.physics.masks import sphere
-from cryodrake.physics.slices import BallGrid, raster
+from cryodrake.physics.slices import raster
 
 MIRROR = torch.diag(torch.tensor([1.0, 1.0, -1.0]))
 _COARSE_ORDER = 2  # 4608 rotations, 15°: fine enough for the coarse radius

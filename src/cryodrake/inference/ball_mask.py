@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fourier import centred_resize
-from cryodrake.physics.slices import BallGrid, gridding_window
+from cryodrake.physics.slices import gridding_window
 
 
 @final

@@ -99,7 +99,7 @@ class Basins:
         score = self.score.new_full(shape, -torch.inf).index_put_(at, self.score)
         rotation = torch.eye(3, device=score.device).repeat(*shape, 1, 1).index_put_(at, self.rotation)
         shift_px = self.score.new_zeros(*shape, 2).index_put_(at, self.shift_px)
-        candidates = Candidates(score, rotation, shift_px, score.amax(1))
+        candidates = Candidates(score, rotation, shift_px)
         return Basins.of(candidates, apart_deg, shape[1], torch.full_like(score[:, 0], margin))
 
     def settled(self, apart_deg: float, operators: Float[Tensor, "o 3 3"]) -> Poses:

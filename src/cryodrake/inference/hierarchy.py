@@ -39,10 +39,7 @@ def subdivide(
     step_px: float,
     keep: int,
 ) -> Candidates:
-    """Cuts every candidate's cell of spacing_deg and step_px, scores the children at the reference's radius, keeps the best.
-
-    The log marginal becomes that of the children considered, each with its best shift.
-    """
+    """Cuts every candidate's cell of spacing_deg and step_px, scores the children at the reference's radius, keeps the best."""
     device = candidates.rotation.device
     turn, move = rotation_offsets(spacing_deg).to(device), shift_offsets(step_px).to(device)
     rotation = turn @ candidates.rotation[:, :, None]
@@ -94,5 +91,4 @@ def _score_block(
     best, at_shift = score.max(2)  # over the shifts of each rotation: (b c 8)
     shift = centre[:, :, None] + move
     chosen_shift = shift.gather(2, at_shift[..., None].expand(-1, -1, -1, 2)).flatten(1, 2)
-    marginal = torch.logsumexp(best.flatten(1), 1)
-    return Candidates(best.flatten(1), rotation.flatten(1, 2), chosen_shift, marginal).best(keep)
+    return Candidates(best.flatten(1), rotation.flatten(1, 2), chosen_shift).best(keep)

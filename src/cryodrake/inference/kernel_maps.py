@@ -23,8 +23,8 @@ from cryodrake.inference.ball_mask import BallMask
 from cryodrake.inference.neighbours import set_sizes
 from cryodrake.inference.reconstruct import RIDGE, accumulate, shell_means, shell_of
 from cryodrake.inference.source import AbstractImages
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.masks import sphere
-from cryodrake.physics.slices import BallGrid
 
 BANDWIDTHS = 12
 LEAST = 50  # images of a half set in the narrowest set

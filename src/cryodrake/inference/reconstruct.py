@@ -10,7 +10,8 @@ from torch import Tensor
 
 from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.source import AbstractImages
-from cryodrake.physics.slices import BallGrid, backproject, symmetrise, unraster
+from cryodrake.physics.ball_grid import BallGrid
+from cryodrake.physics.slices import backproject, symmetrise, unraster
 
 POINTS_PER_BLOCK = 1 << 20
 RIDGE = 0.02  # of the shell's mean denominator, added to every voxel: fills unseen directions with nothing

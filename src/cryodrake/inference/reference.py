@@ -11,8 +11,9 @@ from torch import Tensor
 
 from cryodrake.fields.base import AbstractField
 from cryodrake.fields.raster import rasterise
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fourier import centred_resize, coeff_to_volume, volume_to_coeff
-from cryodrake.physics.slices import BallGrid, raster, slice_ball, slice_with_gradient
+from cryodrake.physics.slices import raster, slice_ball
 
 
 def box_for_radius(radius: float, box: int) -> int:
@@ -68,9 +69,3 @@ class Reference(AbstractReference):
     def slices(self, rotations: Float[Tensor, "q 3 3"], kxy: Float[Tensor, "k 2"]) -> Float[Tensor, "q k c"]:
         """Central slices at frequencies up to the reference's radius."""
         return slice_ball(self.ball, self.grid, rotations, kxy)
-
-    def slices_with_gradient(
-        self, rotations: Float[Tensor, "q 3 3"], kxy: Float[Tensor, "k 2"]
-    ) -> tuple[Float[Tensor, "q 2 k"], Float[Tensor, "q 2 3 k"]]:
-        """Slices and the map's derivative along x, y, z at their points, re and im as planes."""
-        return slice_with_gradient(self.ball, self.grid, rotations, kxy)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.source import AbstractImages
-from cryodrake.physics.slices import BallGrid, slice_ball
+from cryodrake.physics.ball_grid import BallGrid
+from cryodrake.physics.slices import slice_ball
 
 POINTS_PER_BLOCK = 1 << 17
 

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from cryodrake.physics.rotations import euler_deg_to_matrix, matrix_to_euler_deg
 
+GOLDEN = (math.sqrt(5) - 1) / 2  # of a step, from ring to ring
+
 
 def n_inplane(order: int) -> int:
     return 6 * 2**order
@@ -44,6 +46,19 @@ def rotations_of(order: int, index: Int64[Tensor, " q"]) -> Float[Tensor, "q 3 3
 def all_rotations(order: int, device: str | torch.device = "cpu") -> Float[Tensor, "q 3 3"]:
     """The whole grid, in index order (direction-major)."""
     return rotations_of(order, torch.arange(n_rotations(order))).to(device)
+
+
+def base_rotations(order: int, device: str | torch.device = "cpu") -> Float[Tensor, "m 3 3"]:
+    """A quarter of the grid: `turned` makes all of it, in another order.
+
+    Directions are symmetric about the centre and in-plane angles about 0: (rot, tilt, ψ) seen from behind is (rot + 180°,
+    180° - tilt, -ψ).
+    """
+    n = n_inplane(order)
+    tilt, rot = healpix.pix2ang(2**order, np.arange(12 * 4**order), nest=True)
+    height, equator = np.cos(tilt), np.abs(np.cos(tilt)) < 1e-9
+    pixel = torch.from_numpy(np.flatnonzero(np.where(equator, rot % (2 * np.pi) < np.pi, height > 0)))
+    return rotations_of(order, (pixel[:, None] * n + torch.arange(n // 2)).flatten()).to(device)
 
 
 def children(order: int, index: Int64[Tensor, "*q"]) -> Int64[Tensor, "*q 8"]:
@@ -89,17 +104,23 @@ def square_shifts(extent_px: float, n_side: int) -> Float[Tensor, "t 2"]:
     return torch.stack([x.flatten(), y.flatten()], dim=1)
 
 
-def spiral_rotations(spacing: float, device: str | torch.device = "cpu") -> Float[Tensor, "q 3 3"]:
-    """A grid of any spacing (degrees), not nested: golden-angle spiral of directions × in-plane angles.
+def ring_base(spacing: float, device: str | torch.device = "cpu") -> Float[Tensor, "m 3 3"]:
+    """A quarter of a grid of any spacing (degrees), not nested: its half turns (`physics.turns`) are the rest.
 
-    Saff & Kuijlaars 1997, Math. Intelligencer 19, 5. 20° gives 103 directions × 18 angles.
+    Directions on rings of equal tilt over the upper half of the sphere, each ring with as many as its area holds, times half of the
+    in-plane angles. Numbers on a ring are even, so that what is seen from behind continues the pattern.
     """
-    n = round(4 * math.pi / math.radians(spacing) ** 2)
-    i = torch.arange(n, dtype=torch.float64) + 0.5
-    tilt = torch.rad2deg(torch.acos(1 - 2 * i / n))
-    rot = (i * 180 * (3 - math.sqrt(5))) % 360
-    psi = torch.arange(round(360 / spacing), dtype=torch.float64) * 360 / round(360 / spacing)
-    euler = torch.stack([rot[:, None].expand(-1, len(psi)), tilt[:, None].expand(-1, len(psi)), psi.expand(n, -1)], dim=-1)
+    n_rings, n_half = max(1, round(90 / spacing)), round(180 / spacing)
+    edges = torch.linspace(0, 90, n_rings + 1, dtype=torch.float64)
+    area = 2 * math.pi * -torch.cos(torch.deg2rad(edges)).diff()
+    tilt, rot = [], []
+    for r, a in enumerate(area.tolist()):
+        n = 2 * max(1, round(a / (2 * math.radians(spacing) ** 2)))
+        tilt += n * [float(edges[r] + edges[r + 1]) / 2]
+        rot += [(j + GOLDEN * r) * 360 / n for j in range(n)]
+    psi = torch.arange(n_half, dtype=torch.float64) * 180 / n_half
+    directions = torch.tensor([rot, tilt], dtype=torch.float64).T
+    euler = torch.cat([directions[:, None].expand(-1, n_half, -1), psi[:, None].expand(len(tilt), -1, 1)], dim=-1)
     return euler_deg_to_matrix(euler.reshape(-1, 3)).float().to(device)
 
 

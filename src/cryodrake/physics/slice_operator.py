@@ -13,7 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from cryodrake.physics.slices import BallGrid, symmetrise
+from cryodrake.physics.ball_grid import BallGrid
+from cryodrake.physics.cells import Cells
+from cryodrake.physics.slices import symmetrise
 
 
 @final
@@ -22,7 +24,7 @@ class SliceOperator:
 
     def __init__(self, grid: BallGrid, rotations: Float[Tensor, "q 3 3"], kxy: Float[Tensor, "k 2"]):
         self.grid, self.n_rotations, self.n_points = grid, rotations.shape[0], kxy.shape[0]
-        cells = grid.cells(rotations, kxy)
+        cells = Cells.of(grid, rotations, kxy)
         index, weight = zip(*cells.corners(), strict=True)
         self._index, self._weights, self._sign = torch.stack(index, 1).int(), torch.stack(weight, 1), cells.sign
         flat = self._index.flatten().long()

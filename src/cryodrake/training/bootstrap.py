@@ -37,11 +37,13 @@ from cryodrake.inference.likelihood import (
 from cryodrake.inference.reconstruct import solve
 from cryodrake.inference.reference import box_for_radius
 from cryodrake.inference.source import AbstractImages
-from cryodrake.physics.grids import spiral_rotations
+from cryodrake.physics.ball_grid import BallGrid
+from cryodrake.physics.grids import ring_base
 from cryodrake.physics.masks import sphere
 from cryodrake.physics.rotations import random_rotations
 from cryodrake.physics.slice_operator import SliceOperator
-from cryodrake.physics.slices import BallGrid, backproject, raster, symmetrise
+from cryodrake.physics.slices import backproject, raster, symmetrise
+from cryodrake.physics.turns import TURNS, MirrorPairs
 
 DENOMINATOR_RATE = 0.1  # of its running average
 SHIFT_MEMORY = 0.8
@@ -197,8 +199,8 @@ class Bootstrap:
     def _views(self, spacing_deg: float, k: int) -> SliceOperator:
         """The slicing of the grid in use, kept until grid or radius change."""
         if self._operator is None or self._operator[0] != (spacing_deg, k):
-            rotations = spiral_rotations(spacing_deg, self.kxy.device)
-            self._operator = ((spacing_deg, k), SliceOperator(self.grid, rotations, self.kxy[:k]))
+            base = ring_base(spacing_deg, self.kxy.device)
+            self._operator = ((spacing_deg, k), SliceOperator(self.grid, base, self.kxy[:k]))
         return self._operator[1]
 
     def _gradient(self, rows: Int64[Tensor, " b"], spacing_deg: float, radius: float) -> tuple[Float[Tensor, "c v 3"], float]:
@@ -207,26 +209,28 @@ class Bootstrap:
         dtype = product_dtype(rows.device)
         views = self._views(spacing_deg, k)
         slices = torch.cat([views.slices(raster(volume, self.grid)) for volume in self.volumes])
-        log_prior = self.class_log_prior.repeat_interleave(views.n_rotations) - math.log(len(slices))
-        columns = SliceColumns.build(slices, dtype, log_prior)
+        pairs, n_q = MirrorPairs.of(self.kxy[:k]), len(TURNS) * len(slices)
+        log_prior = self.class_log_prior.repeat_interleave(views.n_rotations).repeat(len(TURNS)) - math.log(n_q)
+        columns = SliceColumns.build(slices, pairs, dtype, log_prior)
         numerator, denominator = torch.zeros_like(slices), slices.new_zeros(slices.shape[:2])
         total = 0.0
         visited = self.shift_probability[rows].sum(1) > 0
         for group, first in ((rows[visited], False), (rows[~visited], True)):
             t = len(self.shifts_px) if first else min(KEPT_SHIFTS, len(self.shifts_px))
-            for block in group.split(images_per_block(t, len(slices), BLOCK_BYTES)) if len(group) else ():
+            for block in group.split(images_per_block(t, n_q, BLOCK_BYTES)) if len(group) else ():
                 matched, weight = self.images.matched(block, k)
                 which = self._shift_candidates(block, t)
                 images = ImageRows.build(matched, weight, self.phases[which, :k])
                 posterior = posterior_of(images, columns)
-                block_numerator, block_denominator = expected_sums(posterior, images)
+                block_numerator, block_denominator = expected_sums(posterior, images, pairs)
                 numerator += block_numerator
                 denominator += block_denominator
                 total += float(posterior.log_marginal.sum())
                 self._remember(block, which, posterior, first)
                 if self.schedule[self.stage].is_whole:
                     shift, best = posterior.best()
-                    self.best_rotation[block] = best % views.n_rotations
+                    turn, view = best // len(slices), best % views.n_rotations
+                    self.best_rotation[block] = turn * views.n_rotations + view
                     self.best_shift[block] = which.gather(1, shift[:, None])[:, 0]
         if self.schedule[self.stage].is_balanced:
             self._balance(self.class_probability[rows].mean(0))
@@ -244,7 +248,8 @@ class Bootstrap:
         return self.shift_probability[block].topk(t, dim=1).indices
 
     def _remember(self, block: Int64[Tensor, " b"], which: Int64[Tensor, "b t"], posterior: Posterior, first: bool) -> None:
-        by_class = posterior.probability.unflatten(2, (len(self.volumes), -1)).sum(3, dtype=torch.float32)  # (b t c)
+        of_turns = posterior.probability.unflatten(2, (len(TURNS), len(self.volumes), -1))
+        by_class = of_turns.sum((2, 4), dtype=torch.float32)  # (b t c)
         self.class_probability[block] = by_class.sum(1)
         marginal = by_class.sum(2)
         memory = 0.0 if first else SHIFT_MEMORY

@@ -14,8 +14,9 @@ from torch import Tensor
 from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.source import AbstractImages
 from cryodrake.inference.states import States, component_columns, expected_residual
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fsc import fsc
-from cryodrake.physics.slices import BallGrid, backproject, raster, slice_ball, symmetrise
+from cryodrake.physics.slices import backproject, raster, slice_ball, symmetrise
 from cryodrake.training.refinement import FOLDS
 from cryodrake.training.solvent import apply_filter, flatten_solvent
 from cryodrake.training.subspace import preconditioned

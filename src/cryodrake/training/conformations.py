@@ -21,8 +21,9 @@ from cryodrake.inference import local
 from cryodrake.inference.basins import nearest_deg
 from cryodrake.inference.reference import Reference, box_for_radius, in_box
 from cryodrake.inference.states import States, infer_all
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.masks import around
-from cryodrake.physics.slices import BallGrid, raster
+from cryodrake.physics.slices import raster
 from cryodrake.training import refinement
 from cryodrake.training.anchors import anchors_of
 from cryodrake.training.components import ComponentStep, as_references, component_step, component_sums

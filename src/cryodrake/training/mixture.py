@@ -16,7 +16,8 @@ from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.inference.reference import Reference, in_box
-from cryodrake.physics.grids import shift_grid, spiral_rotations
+from cryodrake.physics.grids import ring_base, shift_grid
+from cryodrake.physics.turns import turned
 from cryodrake.training.bootstrap import BATCH, SCHEDULE, Bootstrap, Stage
 from cryodrake.training.estimates import image_amplitudes
 from cryodrake.training.events import AbstractReporter, stop_if_asked
@@ -160,7 +161,7 @@ class Classification:
 
     def _surprise(self, found: "_Sharing") -> Float[Tensor, " n"]:
         """Of each image in its likeliest class at its likeliest pose there."""
-        rotation = spiral_rotations(SPACING_DEG, self.store.device)[found.best_rotation]
+        rotation = turned(ring_base(SPACING_DEG, self.store.device))[found.best_rotation]
         label, shift_px = found.posterior.argmax(1), self.lattice_px[found.best_shift]
         surprise = torch.zeros(self.store.n, device=self.store.device)
         for c, volume in enumerate(found.maps):

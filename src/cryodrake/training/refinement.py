@@ -21,11 +21,11 @@ from cryodrake.inference.basins import Basins, Poses
 from cryodrake.inference.reconstruct import accumulate, solve
 from cryodrake.inference.reference import Reference
 from cryodrake.inference.source import AbstractImages
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fourier import volume_to_coeff
 from cryodrake.physics.fsc import crossing_shell, fsc, shell_index
-from cryodrake.physics.grids import shift_grid, spiral_rotations
+from cryodrake.physics.grids import ring_base, shift_grid
 from cryodrake.physics.rotations import random_rotations
-from cryodrake.physics.slices import BallGrid
 from cryodrake.training.solvent import apply_filter, flatten_solvent, fsc_of_part, particle_mask, solvent_mask
 
 FOLDS = 4
@@ -53,7 +53,7 @@ def search_radius(images: AbstractImages, rows: Int64[Tensor, " n"], volume: Flo
     reference = Reference.build(volume, highest)
     kxy = images.disc.kxy[: images.disc.count(highest)]
     some = rows[:: max(1, len(rows) // 100)]
-    views = spiral_rotations(60.0, volume.device)
+    views = ring_base(60.0, volume.device)
     power = reference.slices(views, kxy).square().sum(-1).mean(0)
     signal = (images.matched(some, len(kxy))[1].mean(0) * power).cumsum(0)
     enough = int((signal < ENOUGH).sum())
@@ -72,12 +72,12 @@ def thoroughness(share: float) -> float:
 class Grid:
     """Candidate poses of an exhaustive search, with a random offset: what falls between its nodes once will not do so twice.
 
-    wide_px holds all shifts, near_px those about a known one.
+    base, with its half turns, holds the rotations; wide_px all shifts, near_px those about a known one.
     """
 
     radius: float
     spacing_deg: float
-    rotations: Float[Tensor, "q 3 3"]
+    base: Float[Tensor, "m 3 3"]
     wide_px: Float[Tensor, "t 2"]
     near_px: Float[Tensor, "t2 2"]
 
@@ -88,7 +88,7 @@ class Grid:
         step = SHIFT_STEP * box
         offset = (torch.rand(2, generator=generator) - 0.5) * step
         wide, near = ((shift_grid(extent * box, step) + offset).to(device) for extent in (SHIFT_EXTENT, NEAR_EXTENT))
-        return cls(radius, spacing, spiral_rotations(spacing, device) @ turn, wide, near)
+        return cls(radius, spacing, ring_base(spacing, device) @ turn, wide, near)
 
 
 def global_poses(
@@ -110,7 +110,7 @@ def global_poses(
     """
     coarse = Reference.build(volume, grid.radius)
     around = known[1] if near and known is not None else torch.zeros(len(rows), 2, device=volume.device)
-    found = exhaustive.search(images, rows, coarse, grid.rotations, around, grid.near_px if near else grid.wide_px, KEPT)
+    found = exhaustive.search(images, rows, coarse, grid.base, around, grid.near_px if near else grid.wide_px, KEPT)
     margin = MARGIN + MARGIN_SHARE * found.score[:, 0].clamp(min=0)
     basins = Basins.of(found, APART * grid.spacing_deg, BASINS, margin)
     if known is not None:

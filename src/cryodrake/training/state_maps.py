@@ -17,8 +17,8 @@ from cryodrake.inference.kernel_maps import BANDWIDTHS, kernel_sums
 from cryodrake.inference.neighbours import nearest_first, squared_distances
 from cryodrake.inference.reconstruct import solve
 from cryodrake.inference.source import AbstractImages
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fsc import fsc
-from cryodrake.physics.slices import BallGrid
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,9 +21,10 @@ from cryodrake.inference.reconstruct import solve
 from cryodrake.inference.reference import box_for_radius, in_box
 from cryodrake.inference.source import AbstractImages
 from cryodrake.inference.states import States, component_columns, expected_residual, infer_states
+from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fourier import resample_volume
 from cryodrake.physics.slice_operator import SliceOperator
-from cryodrake.physics.slices import BallGrid, raster
+from cryodrake.physics.slices import raster
 from cryodrake.training.tangents import rigid_motions, without
 
 MOST_STEPS = 15

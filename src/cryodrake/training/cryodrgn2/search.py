@@ -14,7 +14,7 @@ from cryodrake.inference.exhaustive import Candidates
 from cryodrake.inference.hierarchy import score_children, shift_offsets
 from cryodrake.inference.reference import AbstractReference
 from cryodrake.inference.source import AbstractImages
-from cryodrake.physics.grids import all_rotations, index_of, nearest_children, rotations_of, spacing_deg, square_shifts
+from cryodrake.physics.grids import base_rotations, index_of, nearest_children, rotations_of, spacing_deg, square_shifts
 from cryodrake.physics.rotations import geodesic_deg
 from cryodrake.training.cryodrgn2.schedule import Schedule
 
@@ -35,7 +35,7 @@ def search_poses(
     device, box, order = rows.device, images.disc.box, schedule.grid_order
     extent_px = schedule.shift_extent * box
     lattice_px = square_shifts(extent_px, schedule.shifts_a_side).to(device)
-    grid, nowhere = all_rotations(order, device), torch.zeros(len(rows), 2, device=device)
+    grid, nowhere = base_rotations(order, device), torch.zeros(len(rows), 2, device=device)
     found = exhaustive.search(images, rows, reference_to(radii[0]), grid, nowhere, lattice_px, schedule.keep)
     step_px = 2 * extent_px / (schedule.shifts_a_side - 1)
     for radius in radii[1:]:

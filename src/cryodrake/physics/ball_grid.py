@@ -1,0 +1,39 @@
+"""Geometry of the oversampled half ball that maps are sliced on."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class BallGrid:
+    """Geometry of a half ball: frequencies up to `radius` cycles per box at `oversampling` points per cycle.
+
+    A flat array of n_voxels rows indexes (z, y, x) with z, y in -m…m, x in 0…m+1 and m = ceil(radius·oversampling) + 1.
+    """
+
+    box: int
+    radius: float
+    oversampling: int = 2
+
+    @property
+    def half(self) -> int:
+        return int(-(-self.radius * self.oversampling // 1)) + 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (2 * self.half + 1, 2 * self.half + 1, self.half + 2)
+
+    @property
+    def n_voxels(self) -> int:
+        z, y, x = self.shape
+        return z * y * x
+
+    def frequencies(self, device: str | torch.device = "cpu") -> Float[Tensor, "v 3"]:
+        """(x, y, z) frequency in cycles per box of each voxel."""
+        zy = torch.arange(-self.half, self.half + 1, device=device, dtype=torch.float32)
+        x = torch.arange(self.half + 2, device=device, dtype=torch.float32)
+        z, y, x = torch.meshgrid(zy, zy, x, indexing="ij")
+        return torch.stack([x, y, z], dim=-1).reshape(-1, 3) / self.oversampling
