@@ -89,7 +89,7 @@ def hinge(tmp_path_factory):
     images = WeightedImages(store, store.noise, torch.ones(store.n))
     half = torch.arange(store.n) % 2 + 1
     label = refinement.fold_labels(half)
-    halves = refinement.half_maps(refinement.fold_sums(images, label, rotation, shift_px, store.box / 2), 0.42 * store.box)
+    halves = refinement.half_maps(images, half, rotation, shift_px, store.box / 2, 0.42 * store.box)
     return SimpleNamespace(
         data=data, store=store, images=images, rotation=rotation, shift_px=shift_px, state=state, angle_deg=angle_deg, half=half,
         label=label, halves=halves, mean=halves.raw.mean(0), mask=solvent_mask(store.box, 0.42 * store.box, store.device),

@@ -47,9 +47,7 @@ def test_they_are_as_good_as_the_data_allow(result, data, store, true_poses):
     rotation, shift_px = true_poses
     images = WeightedImages(store, store.noise, torch.ones(store.n))
     half = torch.arange(store.n) % 2 + 1
-    maps = refinement.half_maps(
-        refinement.fold_sums(images, refinement.fold_labels(half), rotation, shift_px, store.box / 2), 0.42 * store.box
-    )
+    maps = refinement.half_maps(images, half, rotation, shift_px, store.box / 2, 0.42 * store.box)
     truth = torch.from_numpy(read_map(data / "truth" / "volumes" / "state_000.mrc")[0])
     best = refine(images, torch.arange(store.n), Reference.build(truth * truth_scale(maps, truth), 15.0), rotation, shift_px)
     assert result.rotation_error_median_deg < 1.4 * float(geodesic_deg(best.rotation, rotation).median())

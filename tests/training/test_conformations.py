@@ -33,8 +33,9 @@ def found(hinge):
     """From poses that are a few degrees off."""
     images = WeightedImages(hinge.store, hinge.store.noise, torch.ones(hinge.store.n))
     wrong = off_by(hinge.rotation, OFF_DEG)
-    sums = refinement.fold_sums(images, hinge.label, wrong, hinge.shift_px, hinge.store.box / 2)
-    run = started(hinge.store, hinge.half, wrong, hinge.shift_px, refinement.half_maps(sums, 0.42 * hinge.store.box))
+    box = hinge.store.box
+    halves = refinement.half_maps(images, hinge.half, wrong, hinge.shift_px, box / 2, 0.42 * box)
+    run = started(hinge.store, hinge.half, wrong, hinge.shift_px, halves)
     checkpoints = []
     run.run(lambda: checkpoints.append(len(run.state.rounds)), 2)
     return run, checkpoints
@@ -98,8 +99,8 @@ def test_a_rigid_structure_is_called_rigid(store, data):
     shift_px = torch.from_numpy(table.shifts_A / table.pixel_size_A[:, None]).float()
     half = torch.arange(store.n) % 2 + 1
     images = WeightedImages(store, store.noise, torch.ones(store.n))
-    sums = refinement.fold_sums(images, refinement.fold_labels(half), rotation, shift_px, store.box / 2)
-    run = started(store, half, rotation, shift_px, refinement.half_maps(sums, 0.42 * store.box))
+    halves = refinement.half_maps(images, half, rotation, shift_px, store.box / 2, 0.42 * store.box)
+    run = started(store, half, rotation, shift_px, halves)
     run.run(lambda: None, 2)
     assert not run.state.is_flexible
     assert run.state.rounds == []

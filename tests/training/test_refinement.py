@@ -53,7 +53,7 @@ def fold(half):
 def made_of(images, half, truth, radius=BOX / 2):
     """Sums, half maps and references from these poses."""
     sums = refinement.fold_sums(images, refinement.fold_labels(half), *truth, radius)
-    maps = refinement.half_maps(sums, RADIUS_PX)
+    maps = refinement.HalfMaps.of(sums.of_halves(), sums.grid, RADIUS_PX)
     return sums, maps, refinement.half_references(sums, maps)
 
 
@@ -214,11 +214,17 @@ def test_images_left_out_are_in_no_sum(images, half, truth):
 
 
 def test_both_halves_together_make_a_better_reference(sums, maps, references, data):
-    joint, curve = refinement.joint_references(sums, maps)
+    joint = refinement.joint_reference(maps, sums.parts[0])
     true_map = torch.from_numpy(read_map(data / "truth" / "volumes" / "state_000.mrc")[0])
     high = slice(8, 14)
-    assert float(fsc(joint[0, 0], true_map)[high].mean()) > float(fsc(references[0, 0], true_map)[high].mean())
-    assert bool((curve[1:12] >= maps.inside[1:12] - 1e-5).all())
+    assert float(fsc(joint, true_map)[high].mean()) > float(fsc(references[0, 0], true_map)[high].mean())
+    assert bool((maps.joint_fsc[1:12] >= maps.inside[1:12] - 1e-5).all())
+
+
+def test_half_sets_alone_are_the_sums_of_their_folds(images, half, truth, maps):
+    alone = refinement.half_maps(images, half, *truth, BOX / 2, RADIUS_PX)
+    torch.testing.assert_close(alone.sums, maps.sums, rtol=1e-4, atol=1e-3 * float(maps.sums.std()))
+    torch.testing.assert_close(alone.fsc, maps.fsc, rtol=0, atol=1e-3)
 
 
 def test_nothing_is_claimed_beyond_the_radius(images, half, truth):
@@ -328,7 +334,8 @@ def test_the_radius_follows_the_fsc():
 
 
 def test_few_images_are_searched_more_finely_at_a_bounded_cost():
-    assert refinement.thoroughness(1.0) == refinement.thoroughness(0.1) == 1.0
-    shares = torch.logspace(-3, 0, 20).tolist()
-    assert all(share * refinement.thoroughness(share) ** 5 <= max(share, refinement.FEW) * 1.0001 for share in shares)
-    assert refinement.thoroughness(0.0) == refinement.THOROUGH
+    assert refinement.thoroughness(1.0, 0.1) == refinement.thoroughness(0.1, 0.1) == 1.0
+    for cost in (0.1, 1.0):
+        for share in torch.logspace(-3, 0, 20).tolist():
+            assert share * refinement.thoroughness(share, cost) ** 5 <= max(share, cost) * 1.0001
+    assert refinement.thoroughness(0.0, 0.1) == refinement.THOROUGH

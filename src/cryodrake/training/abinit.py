@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.halves import half_sets
 from cryodrake.inference.basins import nearest_deg
+from cryodrake.inference.reconstruct import accumulate
 from cryodrake.inference.reference import Reference, in_box
 from cryodrake.io.job import JobFolder
 from cryodrake.io.particles import ParticleFile, read_particles
@@ -30,6 +31,9 @@ FIRST_IMAGES = 5000  # of the first pass; each pass has twice as many as the one
 MOVED_DEG = 15.0
 SURE = 0.9
 SURPRISING = -2.0  # standard deviations: an image that holds so much less of the map than others do is searched again
+FEW_COST, LAST_COST = 0.1, 1.0  # of the finer searches of a few images, in searches of all; the last time is worth more
+SEARCHED_PER_MISPLACED = 20  # images searched at last for each that the last search of all has found misplaced
+JOINT_PARTS = 20  # of the images, each polished at last against the map of the others
 SCALE_RADIUS = 20.0  # of the references that images' scales are read from: nearly all of the signal
 BATCH_STEPS = sum(stage.steps for stage in SCHEDULE)
 ROWS_PER_PROGRESS = 2500
@@ -203,10 +207,10 @@ class AbinitRun:
         """The last polish of each image, against the map of all others of both halves; the half maps as they were before it."""
         state, store = self.state, self.store
         self.reporter.phase("join", store.n, "polishing poses with both half sets")
-        sums = self._sums(store.box / 2)
-        halves = refinement.half_maps(sums, self.particle_radius_px)
+        poses = state.rotation, state.shift_px
+        halves = refinement.half_maps(self.images, state.half, *poses, store.box / 2, self.particle_radius_px)
         if state.phase == "join":
-            self._polish_jointly(*refinement.joint_references(sums, halves))
+            self._polish_jointly(halves)
             state.joint_scale = state.scale.clone()
             state.phase = "states" if self.config.zdim else "finish"
             self.checkpoint()
@@ -224,19 +228,33 @@ class AbinitRun:
             self.checkpoint()
         return found
 
-    def _polish_jointly(self, maps: Tensor, curve: Tensor) -> None:
-        state = self.state
-        radius = refinement.seen_radius(curve)  # all of it: once, and what it brings stays
+    def _polish_jointly(self, halves: refinement.HalfMaps) -> None:
+        """A small part of the images at a time, so that the map has nearly all of the others."""
+        state, images = self.state, self.images
+        radius = refinement.seen_radius(halves.joint_fsc)  # all of it: once, and what it brings stays
         state.history[-1]["joint_radius"] = radius
         state.joint_rotation, state.joint_shift_px = state.rotation.clone(), state.shift_px.clone()
-        grid, done = self._grid(maps[0, 0], radius, self._doubtful_share()), 0
-        for rows, h, f in self._folds():
-            sure = self._sure(rows)
-            self._move_jointly(rows[sure], maps[h, f], radius, None)
-            self._move_jointly(rows[~sure], maps[h, f], radius, grid)
-            done += len(rows)
-            self.reporter.step(done, particles=len(rows))
-            self._poll()
+        doubtful, grid, done = self._doubtful_at_last(), None, 0
+        order = torch.randperm(self.store.n, generator=torch.Generator().manual_seed(self.config.seed * 1000 + 498))
+        for part in order.to(self.store.device).tensor_split(JOINT_PARTS):
+            sums = accumulate(images, part, state.rotation[part], state.shift_px[part], halves.grid)
+            volume = refinement.joint_reference(halves, sums)
+            grid = grid or self._grid(volume, radius, float(doubtful.float().mean()), LAST_COST)
+            for rows in part.split(ROWS_PER_PROGRESS):
+                self._move_jointly(rows[~doubtful[rows]], volume, radius, None)
+                self._move_jointly(rows[doubtful[rows]], volume, radius, grid)
+                done += len(rows)
+                self.reporter.step(done, particles=len(rows))
+                self._poll()
+
+    def _doubtful_at_last(self) -> Bool[Tensor, " n"]:
+        """The images to be searched once more: more than those in doubt where the last search of all has found many misplaced."""
+        everyone = torch.arange(self.store.n, device=self.store.device)
+        doubtful = ~self._sure(everyone)
+        misplaced = next(pass_["moved_share"] for pass_ in reversed(self.state.history) if pass_["whole"])
+        most = int(min(SEARCHED_PER_MISPLACED * misplaced, 1.0) * self.store.n)
+        doubtful[self.state.surprise.argsort()[:most]] = True
+        return doubtful
 
     def _move_jointly(self, rows: Tensor, volume: Tensor, radius: float, grid: refinement.Grid | None) -> None:
         """The last poses of these images: polished, or the likeliest of all on a grid."""
@@ -252,20 +270,16 @@ class AbinitRun:
             state.joint_rotation[rows], state.joint_shift_px[rows] = found.rotation, found.shift_px
             state.confidence[rows] = found.confidence
 
-    def _sums(self, radius: float) -> refinement.FoldSums:
-        state = self.state
-        return refinement.fold_sums(self.images, self.label, state.rotation, state.shift_px, radius)
-
     def _sure(self, rows: Tensor) -> Tensor:
         """Which of these images need no search of all poses: none competes, and the image holds as much of the map as others do."""
         return (self.state.confidence[rows] > SURE) & (self.state.surprise[rows] > SURPRISING)
 
-    def _grid(self, volume: Tensor, radius: float, share: float) -> refinement.Grid:
+    def _grid(self, volume: Tensor, radius: float, share: float, cost: float = FEW_COST) -> refinement.Grid:
         """Of this iteration's searches, finer where only a small share of the images is searched: they are the difficult ones."""
         everyone = torch.arange(self.store.n, device=self.store.device)
         coarse = refinement.search_radius(self.images, everyone, volume, radius)
         return refinement.Grid.draw(
-            min(radius, coarse * refinement.thoroughness(share)),
+            min(radius, coarse * refinement.thoroughness(share, cost)),
             self.store.box,
             torch.Generator().manual_seed(self.config.seed * 1000 + 500 + self.state.iteration),
             self.store.device,
@@ -293,8 +307,8 @@ class AbinitRun:
         active = self.label >= 0
         change_deg = nearest_deg(before[active], state.rotation[active], state.operators)
         grid_radius = min(store.box / 2, max(1.5 * radius, 16.0))
-        sums = self._sums(grid_radius)
-        maps = refinement.half_maps(sums, self.particle_radius_px)
+        sums = refinement.fold_sums(self.images, self.label, state.rotation, state.shift_px, grid_radius)
+        maps = refinement.HalfMaps.of(sums.of_halves(), sums.grid, self.particle_radius_px)
         state.maps, state.fsc = refinement.half_references(sums, maps), maps.fsc
         state.radius = refinement.next_radius(maps.inside, state.maps[0, 0], state.noise, radius)
         if state.iteration >= 2:

@@ -11,7 +11,7 @@ from cryodrake.training.events import AbstractReporter
 from cryodrake.training.given import given_poses
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.output import write_consensus, write_field, write_half_maps, write_particles
-from cryodrake.training.refinement import fold_labels, fold_sums, half_maps
+from cryodrake.training.refinement import half_maps
 
 
 def run(config: BackprojectConfig, job: JobFolder, reporter: AbstractReporter) -> None:
@@ -26,7 +26,7 @@ def run(config: BackprojectConfig, job: JobFolder, reporter: AbstractReporter) -
     images = WeightedImages(store, store.noise, torch.ones(store.n, device=store.device))
     radius_px = particle_radius_px(config, store)
     reporter.phase("halves", 1, "back-projecting the half sets")
-    found = half_maps(fold_sums(images, fold_labels(half), rotation, shift_px, store.box / 2), radius_px)
+    found = half_maps(images, half, rotation, shift_px, store.box / 2, radius_px)
     write_half_maps(job, found, store.pixel_size_A)
     reporter.phase("maps", 2, "back-projecting to full resolution")
     target = write_consensus(job, images, rotation, shift_px, found, radius_px, store.pixel_size_A)

@@ -15,7 +15,7 @@ from cryodrake.training.config import PosedOptions, TrainConfig
 from cryodrake.training.conformations import ROUNDS, Conformations
 from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
-from cryodrake.training.refinement import fold_labels, fold_sums, half_maps
+from cryodrake.training.refinement import half_maps
 from cryodrake.training.results import write_results
 from cryodrake.training.state import RunState
 from cryodrake.training.verdict import words_on_states
@@ -55,7 +55,7 @@ def run(config: TrainConfig, job: JobFolder, reporter: AbstractReporter) -> None
     radius_px = particle_radius_px(config, store)
     reporter.phase("halves", 1, "back-projecting the half sets")
     images = WeightedImages(store, store.noise, torch.ones_like(state.confidence))
-    halves = half_maps(fold_sums(images, fold_labels(state.half), rotation, shift_px, store.box / 2), radius_px)
+    halves = half_maps(images, state.half, rotation, shift_px, store.box / 2, radius_px)
     reporter.step(1)
 
     def checkpoint() -> None:

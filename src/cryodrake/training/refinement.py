@@ -9,7 +9,6 @@ basin gets out; local ones polish.
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +30,7 @@ from cryodrake.training.solvent import apply_filter, flatten_solvent, fsc_of_par
 FOLDS = 4
 COARSEST_RADIUS = (9.0, 14.0)  # least and most of the exhaustive pass: its cost grows with the fifth power
 ENOUGH = 75.0  # log likelihood of an image's signal that tells basins apart
-FEW, THOROUGH = 0.1, 1.4  # a share of the images small enough for a finer search, and how much finer at most
+THOROUGH = 1.4  # how much finer than that it may be where it is for a few images
 COARSEST_DEG = 15.0
 STEP_AT_EDGE = 2.4  # cycles per box between neighbouring views at the search's radius
 SHIFT_EXTENT = 0.1  # of the box: the largest shift that is searched
@@ -60,12 +59,12 @@ def search_radius(images: AbstractImages, rows: Int64[Tensor, " n"], volume: Flo
     return highest if enough >= len(kxy) else max(float(kxy[enough].norm().ceil()), min(highest, COARSEST_RADIUS[0]))
 
 
-def thoroughness(share: float) -> float:
-    """Factor on the search radius when a share of the images is searched: up to a tenth of the cost of searching all of them.
+def thoroughness(share: float, cost: float) -> float:
+    """Factor on the search radius when a share of the images is searched: up to `cost` times that of searching all of them.
 
     Cost goes with the fifth power of the radius: rotations with the third, points with the second.
     """
-    return min(max((FEW / max(share, 1e-9)) ** 0.2, 1.0), THOROUGH)
+    return min(max((cost / max(share, 1e-9)) ** 0.2, 1.0), THOROUGH)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +153,17 @@ class HalfMaps:
     sums: Float[Tensor, "2 v 3"]
     grid: BallGrid
 
+    @classmethod
+    def of(cls, sums: Float[Tensor, "2 v 3"], grid: BallGrid, particle_radius_px: float) -> "HalfMaps":
+        """From the half sets' sums; under a soft sphere of `particle_radius_px`."""
+        raw = torch.stack([solve(total, grid) for total in sums])
+        return cls(raw, *_agreement(raw, grid.radius, particle_radius_px), sums, grid)
+
+    @property
+    def joint_fsc(self) -> Float[Tensor, " s"]:
+        """What the map of both half sets has in common with the truth, squared: 2F/(1 + F) (Rosenthal & Henderson 2003)."""
+        return 2 * self.inside / (1 + self.inside)
+
 
 def fold_labels(half: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
     """Half set (from 0) × FOLDS + fold: the images of each half are dealt to its folds in turn."""
@@ -171,10 +181,9 @@ class FoldSums:
     parts: list[Float[Tensor, "v 3"]]
     grid: BallGrid
 
-    def of_half(self, h: int) -> Float[Tensor, "v 3"]:
-        """Of half 0 or 1."""
-        first, *others = self.parts[h * FOLDS : (h + 1) * FOLDS]
-        return sum(others, first)
+    def of_halves(self) -> Float[Tensor, "2 v 3"]:
+        """Of either half set."""
+        return torch.stack([sum(self.parts[h * FOLDS + 1 : (h + 1) * FOLDS], self.parts[h * FOLDS]) for h in (0, 1)])
 
 
 def fold_sums(
@@ -190,34 +199,38 @@ def fold_sums(
     return FoldSums([accumulate(images, rows, rotation[rows], shift_px[rows], grid) for rows in members], grid)
 
 
-def half_maps(sums: FoldSums, particle_radius_px: float) -> HalfMaps:
-    """The half sets' maps, and what they agree on under a soft sphere of `particle_radius_px`."""
-    totals = torch.stack([sums.of_half(0), sums.of_half(1)])
-    raw = torch.stack([solve(total, sums.grid) for total in totals])
-    return HalfMaps(raw, *_agreement(raw, sums.grid.radius, particle_radius_px), totals, sums.grid)
+def half_maps(
+    images: AbstractImages,
+    half: Int64[Tensor, " n"],
+    rotation: Float[Tensor, "n 3 3"],
+    shift_px: Float[Tensor, "n 2"],
+    radius: float,
+    particle_radius_px: float,
+) -> HalfMaps:
+    """The maps of half sets 1 and 2 up to `radius`, cycles per box."""
+    grid = BallGrid(images.disc.box, radius)
+    members = (torch.nonzero(half == h).squeeze(1) for h in (1, 2))
+    sums = torch.stack([accumulate(images, rows, rotation[rows], shift_px[rows], grid) for rows in members])
+    return HalfMaps.of(sums, grid, particle_radius_px)
 
 
 def half_references(sums: FoldSums, halves: HalfMaps) -> Float[Tensor, "2 f d d d"]:
     """Maps of each half set, each without the images of one fold: masked by the particle's shape, filtered by `halves.inside`."""
-    left_out = (halves.sums[i // FOLDS] - part for i, part in enumerate(sums.parts))  # one at a time: they are large
-    return _references(left_out, halves, halves.inside)
-
-
-def joint_references(sums: FoldSums, halves: HalfMaps) -> tuple[Float[Tensor, "2 f d d d"], Float[Tensor, " s"]]:
-    """Maps of both half sets together, each without the images of one fold of one half, and their own FSC: for the last polish.
-
-    They have less than half the noise of `half_references`; poses found with them no longer make independent half maps.
-    """
-    both = 2 * halves.inside / (1 + halves.inside)
-    total = halves.sums.sum(0)
-    return _references((total - part for part in sums.parts), halves, both), both
-
-
-def _references(
-    left_out: Iterable[Float[Tensor, "v 3"]], halves: HalfMaps, curve: Float[Tensor, " s"]
-) -> Float[Tensor, "2 f d d d"]:
-    maps = [apply_filter(flatten_solvent(solve(sums, halves.grid), halves.particle), curve) for sums in left_out]
+    # One difference at a time: they are large.
+    maps = [_reference(halves.sums[i // FOLDS] - part, halves, halves.inside) for i, part in enumerate(sums.parts)]
     return torch.stack(maps).unflatten(0, (2, FOLDS))
+
+
+def joint_reference(halves: HalfMaps, part: Float[Tensor, "v 3"]) -> Float[Tensor, "d d d"]:
+    """Map of both half sets together, without the images that `part` is the sum of: for their last polish.
+
+    It has less than half the noise of `half_references`; poses found with it no longer make independent half maps.
+    """
+    return _reference(halves.sums.sum(0) - part, halves, halves.joint_fsc)
+
+
+def _reference(sums: Float[Tensor, "v 3"], halves: HalfMaps, curve: Float[Tensor, " s"]) -> Float[Tensor, "d d d"]:
+    return apply_filter(flatten_solvent(solve(sums, halves.grid), halves.particle), curve)
 
 
 def _agreement(

@@ -26,7 +26,7 @@ from cryodrake.training.cryodrgn2.state import PoseTable
 from cryodrake.training.events import AbstractReporter
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.output import shifts_in_A, write_consensus, write_half_maps, write_particles
-from cryodrake.training.refinement import fold_labels, fold_sums, half_maps
+from cryodrake.training.refinement import half_maps
 from cryodrake.training.solvent import flatten_solvent, solvent_mask
 from cryodrake.training.state_files import write_states
 from cryodrake.training.state_maps import LatentImages
@@ -49,7 +49,7 @@ def write_results(
         radius_px = min(config.diameter_A / 2 / store.pixel_size_A, 0.49 * store.box)
     weighted = WeightedImages(store, store.noise, torch.ones(store.n, device=store.device))
     reporter.phase("maps", 2, "back-projecting to full resolution")
-    halves = half_maps(fold_sums(weighted, fold_labels(poses.half), poses.rotation, poses.shift_px, store.box / 2), radius_px)
+    halves = half_maps(weighted, poses.half, poses.rotation, poses.shift_px, store.box / 2, radius_px)
     write_half_maps(job, halves, store.pixel_size_A)
     reporter.step(1)
     write_consensus(job, weighted, poses.rotation, poses.shift_px, halves, radius_px, store.pixel_size_A)
