@@ -34,7 +34,8 @@ from cryodrake.training.solvent import EDGE, flatten_solvent, solvent_mask
 from cryodrake.training.state import RunState
 from cryodrake.training.subspace import SubspaceFit, oriented
 
-ROUNDS = 2  # in which images are posed anew
+ROUNDS = 2  # in which images are posed anew, at most
+SETTLED = 0.75  # median pose change, as a fraction of the expected error, after which they are not posed again
 FITTED = 10000  # images that components are learned from
 RADIUS = 16.0  # cycles per box, of what states are told by
 GROWN = 3.0 / 64  # of the box, beyond the consensus: a moving part is blurred there
@@ -74,14 +75,28 @@ class Conformations:
         return min(RADIUS, refinement.seen_radius(self.halves.inside), self.store.box / 2)
 
     def run(self, checkpoint: Callable[[], None], rounds: int) -> None:
-        """`rounds` in which images are posed anew, and a last one without; `checkpoint` is called after each."""
+        """At most `rounds` in which images are posed anew, until they hardly move, and a last one without.
+
+        `checkpoint` is called after each.
+        """
         state = self.state
         if state.gain is None:
             self.judge()
             checkpoint()
-        while state.is_flexible and len(state.rounds) <= rounds:
-            self.round(last=len(state.rounds) == rounds)
+        while state.is_flexible and not self._is_done:
+            self.round(last=len(state.rounds) == rounds or self._stands_still)
             checkpoint()
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether the last round was one that left the poses as they were."""
+        return bool(self.state.rounds) and "median_pose_change_deg" not in self.state.rounds[-1]
+
+    @property
+    def _stands_still(self) -> bool:
+        """Whether the last round moved poses by less than what they are uncertain by; where that is not known, never."""
+        rounds = self.state.rounds
+        return bool(rounds) and rounds[-1]["median_pose_change_deg"] < SETTLED * float(self.state.sigma_deg.median())
 
     def judge(self) -> None:
         """Learn from half set 1, ask half set 2; the first guess of the latents."""
@@ -218,5 +233,5 @@ def _coefficients(states: Float[Tensor, "a z"]) -> Float[Tensor, "a r"]:
 
 
 def _mixed(ball: Float[Tensor, "v r2"], mix: Float[Tensor, " r"]) -> Float[Tensor, "v 2"]:
-    """One map of the components', column by column in memory as `raster` leaves them."""
-    return torch.einsum("r,rcv->cv", mix, ball.T.unflatten(0, (-1, 2))).contiguous().T
+    """One map of the components'."""
+    return ball @ torch.kron(mix[:, None], torch.eye(2, device=mix.device))
