@@ -60,6 +60,25 @@ def test_latents_are_standard_and_every_round_is_a_checkpoint(found):
     assert "median_pose_change_deg" not in run.state.rounds[-1]
 
 
+@pytest.mark.parametrize(
+    ("sigma_deg", "rounds"), [(1.0, [False, True]), (0.5, [False, False, True]), (0.0, [False, False, False, True])]
+)
+def test_poses_that_hardly_move_are_left_alone(hinge, monkeypatch, sigma_deg, rounds):
+    """By 0.6° and then 0.3°, against what they are uncertain by; never where that is not known."""
+    run = started(hinge.store, hinge.half, hinge.rotation, hinge.shift_px, hinge.halves)
+    run.state.gain, run.state.is_flexible = 1.0, True
+    run.state.sigma_deg = torch.full_like(run.state.sigma_deg, sigma_deg)
+    seen = []
+
+    def noted(last):
+        seen.append(last)
+        run.state.rounds.append({} if last else {"median_pose_change_deg": 0.6 / len(seen)})
+
+    monkeypatch.setattr(run, "round", noted)
+    run.run(lambda: None, 3)
+    assert seen == rounds
+
+
 def test_each_image_is_posed_against_a_map_without_its_fold(hinge, monkeypatch):
     """Other images in fold 3 change the references of all folds but the third."""
     seen = []
