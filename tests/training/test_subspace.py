@@ -14,7 +14,7 @@ from cryodrake.physics.fsc import fsc
 from cryodrake.physics.slices import raster, slice_ball
 from cryodrake.training.components import as_references, component_step, component_sums
 from cryodrake.training.images import WeightedImages
-from cryodrake.training.subspace import SubspaceFit, oriented
+from cryodrake.training.subspace import SubspaceFit, oriented, standardised
 from cryodrake.training.tangents import rigid_motions
 
 BOX, N, ZDIM, RADIUS = 32, 1200, 2, 9.0
@@ -52,6 +52,59 @@ def test_another_start_ends_at_the_same_model(hinge, fitted):
     ours, theirs = (oriented(fit.volumes, fit.states) for fit in (fitted[0], other))
     a, b = ours[1].flatten(), theirs[1].flatten()
     assert abs(float(a @ b / (a.norm() * b.norm()))) > 0.95
+
+
+def gain_of(hinge, fit, rows):
+    """Mean log likelihood that states bring to these images."""
+    poses = rows, hinge.rotation[rows], hinge.shift_px[rows]
+    balls = raster(fit.volumes, fit.grid), raster(fit.volumes[:1], fit.grid)
+    with_states, rigid = (infer_all(hinge.images, *poses, ball, fit.grid).log_marginal for ball in balls)
+    return float((with_states - rigid).mean())
+
+
+def test_a_prior_is_worth_more_the_fewer_the_images(hinge):
+    """Of 120 images the free components are mostly noise: unseen images say so, and like the shrunken ones better."""
+    rows = torch.arange(0, N, 10)
+    guess = torch.randn(len(rows), ZDIM, generator=torch.Generator().manual_seed(0))
+    mean = hinge.mean * hinge.mask
+    few = SubspaceFit(hinge.images, rows, hinge.rotation[rows], hinge.shift_px[rows], mean, hinge.mask, guess, RADIUS)
+    few.run()
+    unseen = torch.arange(5, N, 10)
+    gains, powers = [gain_of(hinge, few, unseen)], [float(few.volumes[1:].square().sum())]
+    for share in (0.3, 0.1, 0.01, 1e-4):
+        few.shrink(share)
+        gains.append(gain_of(hinge, few, unseen))
+        powers.append(float(few.volumes[1:].square().sum()))
+    assert max(gains[1:4]) > gains[0] + 0.2
+    assert all(later < earlier for earlier, later in itertools.pairwise(powers))
+    assert abs(gains[-1]) < 0.1 * abs(max(gains))  # next to nothing is left
+
+
+def test_standard_coordinates_are_the_same_model(hinge):
+    """Maps of all images' states, and how far they are known, are what they were."""
+    fit = fit_of(hinge)
+    fit.run()
+    fit.shrink(0.1)
+    poses = torch.arange(N), hinge.rotation, hinge.shift_px
+    states = infer_all(hinge.images, *poses, raster(fit.volumes, fit.grid), fit.grid)
+    volumes, standard = standardised(fit.volumes, states)
+    torch.testing.assert_close(standard.moments.mean(0), torch.eye(1 + ZDIM), atol=1e-3, rtol=0)
+    for i in (0, 17, 400):
+        before, after = (torch.einsum("r,rijk->ijk", s.weights[i], v) for s, v in ((states, fit.volumes), (standard, volumes)))
+        torch.testing.assert_close(after, before, atol=1e-4 * float(before.abs().max()), rtol=0)
+        spread = [
+            torch.einsum("yijk,yz,zijk->ijk", v[1:], torch.linalg.inv(s.precision[i]), v[1:])
+            for s, v in ((states, fit.volumes), (standard, volumes))
+        ]
+        torch.testing.assert_close(spread[1], spread[0], atol=1e-3 * float(spread[0].max()), rtol=0)
+
+
+def test_a_weak_prior_changes_next_to_nothing(hinge):
+    fit = fit_of(hinge)
+    fit.run()
+    free = fit.states.log_marginal.mean()
+    fit.shrink(1e6)
+    assert float((fit.states.log_marginal.mean() - free).abs()) < 0.5
 
 
 def test_components_hold_no_rigid_motion_and_no_mean(fitted):

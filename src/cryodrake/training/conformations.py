@@ -5,8 +5,9 @@ at full resolution, and poses each image anew against the map of its own state, 
 few anchor states, so that the search stays what it is for one structure. Images that hold surprisingly little of the map at their
 state are searched over all poses.
 
-The first model is learned from half set 1 and judged by half set 2. Where states do not make images that it has not seen more
-likely there is nothing to model, and the structure is called rigid.
+The first model is learned from half set 1 and judged by half set 2, free and under ever stronger priors; the prior that makes the
+images that it has not seen the likeliest is kept. Where none makes them likelier than one structure does there is nothing to
+model, and the structure is called rigid.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.solvent import EDGE, flatten_solvent, solvent_mask
 from cryodrake.training.state import RunState
-from cryodrake.training.subspace import SubspaceFit, oriented
+from cryodrake.training.subspace import SubspaceFit, oriented, standardised
 
 ROUNDS = 2  # in which images are posed anew, at most
 SETTLED = 0.75  # median pose change, as a fraction of the expected error, after which they are not posed again
@@ -41,6 +42,7 @@ RADIUS = 16.0  # cycles per box, of what states are told by
 GROWN = 3.0 / 64  # of the box, beyond the consensus: a moving part is blurred there
 SURE = 3.0  # standard errors by which states must make unseen images likelier
 SURPRISING = -2.0
+SHARES = (1.0, 0.3, 0.1)  # of the mean's power, priors of the components that are tried
 POSED_ANCHORS = 24  # states that stand for all when images are posed
 SEARCHED_ANCHORS = 3  # and when those that fit nowhere are searched over all poses
 
@@ -107,17 +109,17 @@ class Conformations:
         first, second = (self._some(torch.nonzero(state.half == h).squeeze(1), FITTED // 2) for h in (1, 2))
         fit = self._fit(first, guess)
         self.reporter.step(1)
-        ball, rigid = raster(fit.volumes, fit.grid), raster(fit.volumes[:1], fit.grid)
-        poses = second, state.joint_rotation[second], state.joint_shift_px[second]
-        gain = (
-            infer_all(self.images, *poses, ball, fit.grid).log_marginal
-            - infer_all(self.images, *poses, rigid, fit.grid).log_marginal
-        )
-        error = float(gain.std()) / len(gain) ** 0.5
-        state.gain = float(gain.mean())
-        state.is_flexible = state.gain > SURE * error
+        best = self._gain(fit, second)
+        state.gain, model = float(best.mean()), fit.volumes
+        for share in SHARES:
+            fit.shrink(share)
+            gain = self._gain(fit, second)
+            if float(gain.mean()) > state.gain:
+                best, state.gain, state.share, model = gain, float(gain.mean()), share, fit.volumes
+            stop_if_asked(self.reporter, state.phase)
+        state.is_flexible = state.gain > SURE * float(best.std()) / len(best) ** 0.5
         if state.is_flexible:
-            state.latents = self._infer(fit.volumes, fit.grid).mean
+            state.latents = self._infer(model, fit.grid).mean
         else:  # the prior: nothing is known of states, because there are none
             state.precision = torch.eye(state.latents.shape[1], device=self.store.device).expand_as(state.precision).clone()
         self.reporter.step(2, log_marginal_gain=state.gain)
@@ -129,7 +131,7 @@ class Conformations:
         fit = self._fit(self._some(self.everyone, FITTED), state.latents)
         self.reporter.step(1)
         small = oriented(fit.volumes, fit.states)
-        states = self._infer(small, fit.grid)
+        small, states = standardised(small, self._infer(small, fit.grid))
         state.latents, state.precision = states.mean, states.precision
         self._rescale(states)
         stop_if_asked(self.reporter, self.state.phase)
@@ -150,7 +152,16 @@ class Conformations:
         poses = state.joint_rotation[rows], state.joint_shift_px[rows]
         fit = SubspaceFit(self.images, rows, *poses, mean, self.mask, guess[rows], self.radius)
         fit.run()
+        if state.share:
+            fit.shrink(state.share)
         return fit
+
+    def _gain(self, fit: SubspaceFit, rows: Int64[Tensor, " m"]) -> Float[Tensor, " m"]:
+        """Log likelihood of these images that their states bring."""
+        poses = rows, self.state.joint_rotation[rows], self.state.joint_shift_px[rows]
+        models = raster(fit.volumes, fit.grid), raster(fit.volumes[:1], fit.grid)
+        with_states, rigid = (infer_all(self.images, *poses, ball, fit.grid).log_marginal for ball in models)
+        return with_states - rigid
 
     def _mean(self) -> Float[Tensor, "d d d"]:
         return self.state.components[0] if len(self.state.components) else self.halves.raw.mean(0)

@@ -30,7 +30,7 @@ class RunState:
         latents, precision: posterior mean and precision of each image's state; components (r d d d): mean and components of
             the maps, unfiltered; component_fsc: (r s) what is known of them; none of it where zdim is 0.
         gain: log likelihood per unseen image that states bring, None while nobody has asked; is_flexible: whether that is more
-            than chance.
+            than chance; share: of the mean's power, the prior of the components, 0 for none.
         start_maps: the starts' maps in their reduced box; starts: one entry per start; history: one entry per refinement
             iteration; rounds: one per round of states.
     """
@@ -61,6 +61,7 @@ class RunState:
     radius: float = 0.0
     gain: float | None = None
     is_flexible: bool = False
+    share: float = 0.0
     starts: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     rounds: list[dict[str, Any]] = field(default_factory=list)

@@ -6,10 +6,15 @@ D(v)·M with D = Σ Tᵀw and M = ⟨E[a aᵀ]⟩. Dividing the exact gradient b
 back-projections instead of r². After each step the states' distribution is made standard again by moving its covariance into the
 components (parameter-expanded EM, Liu, Rubin & Wu 1998, Biometrika 85, 755): plain EM grows faint components very slowly.
 
+Components of many voxels learned from few images are mostly noise where they are faint, and such a model makes new images less
+likely than no states at all, even where it has found what moves. `shrink` gives components a prior, a share of the mean's
+power in each shell, under which they lose what the data do not hold up.
+
 Kept out of the components: rigid motions of the mean, which are errors of poses, and the mean itself, which is a scale.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -17,7 +22,7 @@ from jaxtyping import Complex, Float, Int64
 from torch import Tensor
 
 from cryodrake.inference.likelihood import shift_phases
-from cryodrake.inference.reconstruct import solve
+from cryodrake.inference.reconstruct import shell_means, shell_of, solve
 from cryodrake.inference.reference import box_for_radius, in_box
 from cryodrake.inference.source import AbstractImages
 from cryodrake.inference.states import States, component_columns, expected_residual, infer_states
@@ -31,6 +36,8 @@ MOST_STEPS = 15
 LITTLE = 0.05  # log likelihood per image and step that is no progress
 POINTS_PER_BLOCK = 1 << 16
 RIDGE = 0.1  # of the shells' mean denominator
+SHRINKING_STEPS = 5
+LEAST_POWER = 1e-12
 
 
 @final
@@ -64,6 +71,7 @@ class SubspaceFit:
         self.volumes = torch.zeros(latents.shape[1] + 1, box, box, box, device=mean.device)
         self.volumes[0] = in_box(mean, box)
         self.states = States.known(latents)
+        self.prior_inverse: Float[Tensor, " s"] | None = None
         self._ascend(self.states)
 
     def run(self) -> list[float]:
@@ -72,6 +80,17 @@ class SubspaceFit:
         while len(heard) < MOST_STEPS and (len(heard) < 3 or heard[-1] - heard[-2] > LITTLE):
             heard.append(self.step())
         return heard
+
+    def shrink(self, share: float) -> None:
+        """A few steps under a normal prior of this share of the mean's power.
+
+        From now on states are not made standard: components would grow by as much as the prior takes from them.
+        """
+        shell = shell_of(self.grid, self.volumes.device)
+        power = raster(self.volumes[:1], self.grid).square().sum(1)
+        self.prior_inverse = 1 / (share * shell_means(power, shell, int(shell.max()) + 1)).clamp(min=LEAST_POWER)
+        for _ in range(SHRINKING_STEPS):
+            self.step()
 
     def step(self) -> float:
         """One step; the mean log marginal likelihood before it."""
@@ -97,17 +116,23 @@ class SubspaceFit:
             moment += states.moments.sum(0)
             parts.append(states)
         moment /= len(self.rows)
-        self.volumes = self.volumes + preconditioned(sums, moment, self.grid) * self.mask
-        self._standardise(moment)
+        if self.prior_inverse is None:
+            self.volumes = self.volumes + preconditioned(sums, moment, self.grid) * self.mask
+            self._standardise(moment)
+        else:
+            sums[:, 2:-1] -= self.prior_inverse[shell_of(self.grid, ball.device)][:, None] * ball[:, 2:]
+            self.volumes = self.volumes + _preconditioned_under(self.prior_inverse, sums, moment, self.grid) * self.mask
+            self.volumes = self._structure(self.volumes[0], self.volumes[1:])
         return States.cat(parts)
 
     def _standardise(self, moment: Float[Tensor, "r r"]) -> None:
         """States to zero mean and unit covariance, and the components free of what is not structure."""
-        centre = moment[0, 1:]
-        factor = torch.linalg.cholesky(moment[1:, 1:] - centre[:, None] * centre)
-        mean = self.volumes[0] + torch.einsum("z,zijk->ijk", centre, self.volumes[1:])
-        components = torch.einsum("zy,zijk->yijk", factor, self.volumes[1:])
-        self.volumes = torch.cat([mean[None], without(components, torch.cat([rigid_motions(mean), mean[None]]))])
+        moved = _in_standard_states(self.volumes, *_centre_and_factor(moment))
+        self.volumes = self._structure(moved[0], moved[1:])
+
+    def _structure(self, mean: Float[Tensor, "d d d"], components: Float[Tensor, "z d d d"]) -> Float[Tensor, "r d d d"]:
+        """The components without what is pose or scale."""
+        return torch.cat([mean[None], without(components, torch.cat([rigid_motions(mean), mean[None]]))])
 
 
 def preconditioned(sums: Float[Tensor, "v c"], moment: Float[Tensor, "r r"], grid: BallGrid) -> Float[Tensor, "r d d d"]:
@@ -115,6 +140,41 @@ def preconditioned(sums: Float[Tensor, "v c"], moment: Float[Tensor, "r r"], gri
     r = len(moment)
     mixed = torch.einsum("rs,vsc->vrc", torch.linalg.inv(moment), sums[:, :-1].unflatten(1, (r, 2)))
     return torch.stack([solve(torch.cat([mixed[:, j], sums[:, -1:]], 1), grid, ridge=RIDGE) for j in range(r)])
+
+
+def _preconditioned_under(
+    prior_inverse: Float[Tensor, " s"], sums: Float[Tensor, "v c"], moment: Float[Tensor, "r r"], grid: BallGrid
+) -> Float[Tensor, "r d d d"]:
+    """The step with the components' Hessian D ⊗ M + 1/τ², in the basis where M is diagonal; the mean's is D."""
+    r, weight = len(moment), sums[:, -1:]
+    gradient = sums[:, :-1].unflatten(1, (r, 2))
+    values, turn = torch.linalg.eigh(moment[1:, 1:])
+    turned = torch.einsum("sj,vsc->vjc", turn, gradient[:, 1:])
+    steps = [solve(torch.cat([turned[:, j], values[j] * weight], 1), grid, prior_inverse, RIDGE) for j in range(r - 1)]
+    mean = solve(torch.cat([gradient[:, 0], weight], 1), grid, ridge=RIDGE)
+    return torch.cat([mean[None], torch.einsum("sj,jxyz->sxyz", turn, torch.stack(steps))])
+
+
+def _centre_and_factor(moment: Float[Tensor, "r r"]) -> tuple[Float[Tensor, " z"], Float[Tensor, "z z"]]:
+    """Mean c and a square root L of the covariance of states with these mean products of (1, z)."""
+    centre = moment[0, 1:]
+    return centre, torch.linalg.cholesky(moment[1:, 1:] - centre[:, None] * centre)
+
+
+def _in_standard_states(
+    volumes: Float[Tensor, "r d d d"], centre: Float[Tensor, " z"], factor: Float[Tensor, "z z"]
+) -> Float[Tensor, "r d d d"]:
+    """The model as a function of L⁻¹(z - c)."""
+    mean = volumes[0] + torch.einsum("z,zijk->ijk", centre, volumes[1:])
+    return torch.cat([mean[None], torch.einsum("zy,zijk->yijk", factor, volumes[1:])])
+
+
+def standardised(volumes: Float[Tensor, "r d d d"], states: States) -> tuple[Float[Tensor, "r d d d"], States]:
+    """The same model and the same states, in coordinates of zero mean and unit second moment."""
+    centre, factor = _centre_and_factor(states.moments.mean(0))
+    mean = torch.linalg.solve_triangular(factor, (states.mean - centre).T, upper=False).T
+    precision = factor.T @ states.precision @ factor
+    return _in_standard_states(volumes, centre, factor), replace(states, mean=mean, precision=precision)
 
 
 def oriented(volumes: Float[Tensor, "r d d d"], states: States) -> Float[Tensor, "r d d d"]:
