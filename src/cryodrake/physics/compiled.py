@@ -22,19 +22,24 @@ from torch import Tensor
 LEAST = 1 << 13  # points worth a thread of their own
 
 # Sums may be taken in any order and products contracted: needed for vector instructions. NaN and infinity keep their meaning.
-_OPTIONS: dict[str, Any] = {
-    "nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz", "arcp"}
-}  # fmt: skip
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 
 
 def loop(function: Callable[..., None]) -> Callable[..., None]:
-    """Compiles it when it is first called, and keeps the result on disk; without what a type checker wrapped around it."""
-    return numba.njit(**_OPTIONS)(inspect.unwrap(function))
+    """Compiles it when it is first called, and keeps the result on disk where there is room for it.
+
+    Without what a type checker wrapped around it.
+    """
+    bare = inspect.unwrap(function)
+    try:
+        return numba.njit(bare, cache=True, **_OPTIONS)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written: compiled anew in every run
+        return numba.njit(bare, **_OPTIONS)
 
 
 def piece(function: Callable[..., None]) -> Callable[..., None]:
     """Of a loop: compiled into it."""
-    return numba.njit(**_OPTIONS, inline="always")(inspect.unwrap(function))
+    return numba.njit(inspect.unwrap(function), inline="always", **_OPTIONS)
 
 
 def is_compiled_for(*tensors: Tensor) -> bool:

@@ -1,5 +1,6 @@
 """Ab initio reconstruction: particles in, poses, maps and a neural field out."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +34,7 @@ SURE = 0.9
 SURPRISING = -2.0  # standard deviations: an image that holds so much less of the map than others do is searched again
 FEW_COST, LAST_COST = 0.1, 1.0  # of the finer searches of a few images, in searches of all; the last time is worth more
 SEARCHED_PER_MISPLACED = 20  # images searched at last for each that the last search of all has found misplaced
-JOINT_PARTS = 20  # of the images, each polished at last against the map of the others
+POLISHED_PARTS, SEARCHED_PARTS = 20, 8  # of all images, at last against the map of the others
 SCALE_RADIUS = 20.0  # of the references that images' scales are read from: nearly all of the signal
 BATCH_STEPS = sum(stage.steps for stage in SCHEDULE)
 ROWS_PER_PROGRESS = 2500
@@ -229,22 +230,37 @@ class AbinitRun:
         return found
 
     def _polish_jointly(self, halves: refinement.HalfMaps) -> None:
-        """A small part of the images at a time, so that the map has nearly all of the others."""
-        state, images = self.state, self.images
+        """A part of the images at a time, against the map of all others.
+
+        Parts are small where poses are polished, for a map hardly worse than that of all, and larger where they are searched: a
+        search costs something however few its images are.
+        """
+        state = self.state
         radius = refinement.seen_radius(halves.joint_fsc)  # all of it: once, and what it brings stays
         state.history[-1]["joint_radius"] = radius
         state.joint_rotation, state.joint_shift_px = state.rotation.clone(), state.shift_px.clone()
-        doubtful, grid, done = self._doubtful_at_last(), None, 0
         order = torch.randperm(self.store.n, generator=torch.Generator().manual_seed(self.config.seed * 1000 + 498))
-        for part in order.to(self.store.device).tensor_split(JOINT_PARTS):
-            sums = accumulate(images, part, state.rotation[part], state.shift_px[part], halves.grid)
+        order = order.to(self.store.device)
+        doubtful = self._doubtful_at_last()[order]
+        share, done, grid = float(doubtful.float().mean()), 0, None
+        for rows, volume in self._parts(halves, order[doubtful], math.ceil(share * SEARCHED_PARTS)):
+            grid = grid or self._grid(volume, radius, share, LAST_COST)
+            self._move_jointly(rows, volume, radius, grid)
+            done += len(rows)
+            self.reporter.step(done, particles=len(rows))
+        for rows, volume in self._parts(halves, order[~doubtful], POLISHED_PARTS):
+            self._move_jointly(rows, volume, radius, None)
+            done += len(rows)
+            self.reporter.step(done, particles=len(rows))
+
+    def _parts(self, halves: refinement.HalfMaps, rows: Int64[Tensor, " m"], number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images in so many parts, a few thousand at a time, each with the map of all images but its part."""
+        state = self.state
+        for part in rows.tensor_split(number) if len(rows) else ():
+            sums = accumulate(self.images, part, state.rotation[part], state.shift_px[part], halves.grid)
             volume = refinement.joint_reference(halves, sums)
-            grid = grid or self._grid(volume, radius, float(doubtful.float().mean()), LAST_COST)
-            for rows in part.split(ROWS_PER_PROGRESS):
-                self._move_jointly(rows[~doubtful[rows]], volume, radius, None)
-                self._move_jointly(rows[doubtful[rows]], volume, radius, grid)
-                done += len(rows)
-                self.reporter.step(done, particles=len(rows))
+            for some in part.split(ROWS_PER_PROGRESS):
+                yield some, volume
                 self._poll()
 
     def _doubtful_at_last(self) -> Bool[Tensor, " n"]:
