@@ -141,6 +141,7 @@ def test_a_run_that_broke_while_it_wrote_its_results_ends_the_same(small, quick,
 def test_a_run_with_states_that_is_stopped_ends_the_same(small, quick, tmp_path, monkeypatch):
     """Stopped before the question whether there are states, between rounds, and while images are posed in their states."""
     monkeypatch.setattr(conformations, "SURE", -1e9)  # flexible in any case
+    monkeypatch.setattr(conformations, "SETTLED", 0.0)  # and posed in every round
     monkeypatch.setattr(conformations, "RADIUS", 6.0)
     monkeypatch.setattr("cryodrake.training.state_files.N_STATES", 2)
 

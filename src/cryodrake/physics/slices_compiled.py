@@ -25,7 +25,7 @@ Lattice = tuple[int, int, int, float]
 
 @piece
 def place(rotation: Any, lattice: Any, kx: Any, ky: Any, first: Any, fx: Any, fy: Any, fz: Any, sign: Any) -> None:
-    """As `BallGrid.cells`: first corner, place in the cell, and sign of the points kx, ky under one rotation."""
+    """As `Cells.of`: first corner, place in the cell, and sign of the points kx, ky under one rotation."""
     ny, nx, half, fine = lattice
     last = (ny * ny - ny - 1) * nx - 2  # the last cell's first corner
     xx, xy, xz = rotation[0, 0] * fine, rotation[0, 1] * fine, rotation[0, 2] * fine
