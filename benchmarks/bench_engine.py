@@ -209,7 +209,7 @@ def main() -> None:
     images = SyntheticImages(options.n, options.box, max(options.radii), device)
     cases = [(order, radius) for order in options.orders for radius in options.radii]
     result["search"] = [search_case(images, *case, options.shifts, products, options) for case in cases]
-    show("exhaustive search with log marginals and best candidates", result["search"])
+    show("exhaustive search with best candidates", result["search"])
     em = [(*case, t) for t in options.em_shifts for case in cases]
     result["em_step"] = [em_case(images, *case, products, options) for case in em]
     show("EM step: scores, posteriors, expected sums", result["em_step"])
