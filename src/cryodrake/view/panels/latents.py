@@ -55,6 +55,38 @@ def layout(reader: JobReader) -> list[Any]:
 
 
 def register(app: Dash, shelf: Shelf) -> None:
+    """What the panel does."""
+    _register_browser(app)
+    _register_limits(app, shelf)
+
+    @app.callback(
+        Output(SCATTER, "figure"), Input("latents-across", "value"), Input("latents-up", "value"),
+        Input("latents-colour", "value"), Input({"type": "threshold", "column": ALL}, "value"), Input("latents-all", "n_clicks"),
+        Input("latents-window", "data"), Input("latents-where", "data"), State({"type": "threshold", "column": ALL}, "id"),
+        State("latents-region", "data"), State(JOB, "data"),
+    )  # fmt: skip
+    def draw(
+        across: str, up: str, colour: str | None, limits: list[Any], _: Any, window: Any, where: Any, ids: list[Any], region: Any,
+        job: str,
+    ) -> Any:  # fmt: skip
+        columns = shelf.open(job).columns()
+        thresholds = {id["column"]: limit for id, limit in zip(ids, limits, strict=True)}
+        for name in (across, up, *([colour] if colour else [])):
+            column(columns, name)
+        is_chosen = None if region is None or ctx.triggered_id == "latents-all" else outlined(columns, region)
+        is_of_axes = window is not None and (window["across"], window["up"]) == (across, up)
+        left, right, low, high = map(float, window["edges"] if is_of_axes else (0, 0, 0, 0))
+        seen = (left, right, low, high) if is_of_axes else None
+        return scatter(columns, across, up, colour, within(columns, thresholds, where), HEIGHT_px, is_chosen, seen)
+
+    @app.callback(Output("latents-count", "children"), Input(CHOICE, "data"), State(JOB, "data"))
+    def count(chosen: dict[str, Any] | None, job: str) -> str:
+        columns = shelf.open(job).columns()
+        rows, n = chosen_rows(columns, chosen), len(columns["row"])
+        return f"{len(rows):,} of {n:,} particles are chosen ({len(rows) / max(n, 1):.1%})."
+
+
+def _register_browser(app: Dash) -> None:
     """The outline and the clicks are taken from the graph in the browser: only they travel, not the points."""
     app.clientside_callback(
         ClientsideFunction("cryodrake", "outline"),
@@ -77,25 +109,9 @@ def register(app: Dash, shelf: Shelf) -> None:
         prevent_initial_call=True,
     )  # fmt: skip
 
-    @app.callback(
-        Output(SCATTER, "figure"), Input("latents-across", "value"), Input("latents-up", "value"),
-        Input("latents-colour", "value"), Input({"type": "threshold", "column": ALL}, "value"), Input("latents-all", "n_clicks"),
-        Input("latents-window", "data"), Input("latents-where", "data"), State({"type": "threshold", "column": ALL}, "id"),
-        State("latents-region", "data"), State(JOB, "data"),
-    )  # fmt: skip
-    def draw(
-        across: str, up: str, colour: str | None, limits: list[Any], _: Any, window: Any, where: Any, ids: list[Any], region: Any,
-        job: str,
-    ) -> Any:  # fmt: skip
-        columns = shelf.open(job).columns()
-        thresholds = {id["column"]: limit for id, limit in zip(ids, limits, strict=True)}
-        for name in (across, up, *([colour] if colour else [])):
-            column(columns, name)
-        is_chosen = None if region is None or ctx.triggered_id == "latents-all" else outlined(columns, region)
-        is_of_axes = window is not None and (window["across"], window["up"]) == (across, up)
-        left, right, low, high = map(float, window["edges"] if is_of_axes else (0, 0, 0, 0))
-        seen = (left, right, low, high) if is_of_axes else None
-        return scatter(columns, across, up, colour, within(columns, thresholds, where), HEIGHT_px, is_chosen, seen)
+
+def _register_limits(app: Dash, shelf: Shelf) -> None:
+    """Thresholds of columns, and a condition in words."""
 
     @app.callback(
         Output("latents-thresholds", "children"), Input("latents-limited", "value"),
@@ -117,12 +133,6 @@ def register(app: Dash, shelf: Shelf) -> None:
         except InputError as error:
             return None, f"Not used. {error}", "warning"
         return text or None, "", "words"
-
-    @app.callback(Output("latents-count", "children"), Input(CHOICE, "data"), State(JOB, "data"))
-    def count(chosen: dict[str, Any] | None, job: str) -> str:
-        columns = shelf.open(job).columns()
-        rows, n = chosen_rows(columns, chosen), len(columns["row"])
-        return f"{len(rows):,} of {n:,} particles are chosen ({len(rows) / max(n, 1):.1%})."
 
 
 def threshold(name: str, values: np.ndarray, known: list[float] | None) -> Any:
