@@ -43,7 +43,11 @@ class MirrorPairs:
 
     @classmethod
     def of(cls, kxy: Float[Tensor, "k 2"]) -> "MirrorPairs":
-        """Of whole frequencies, all points with their mirrors."""
+        """Of whole frequencies, cycles per box, all points with their mirrors.
+
+        Raises:
+            ValueError: a point's mirror is not there.
+        """
         kx, ky = kxy.round().long().unbind(1)
         number = kx * (2 * int(ky.abs().max()) + 3) + ky
         above, below = (torch.nonzero((kx > 0) & side).squeeze(1) for side in (ky > 0, ky < 0))

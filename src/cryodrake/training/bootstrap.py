@@ -124,7 +124,7 @@ class Bootstrap:
         self.queue = torch.empty(0, dtype=torch.int64)
         self.stage, self.stage_step = 0, 0
         self.gains: list[float] = []
-        self._operator: tuple[tuple[float, int], SliceOperator] | None = None
+        self._kept: tuple[tuple[float, int], SliceOperator, MirrorPairs] | None = None
         if volumes is None:
             sums = torch.stack([self._random_sums(min(schedule[0].first_radius, radius)) for _ in range(classes)]) / classes
             self.denominator, self.volumes = sums[..., 2], self._step_of(sums)
@@ -196,20 +196,20 @@ class Bootstrap:
         values = torch.view_as_real(matched * self.phases[shift, :k])
         return symmetrise(backproject(values, weight, self.grid, rotations, self.kxy[:k]), self.grid) / len(rows)
 
-    def _views(self, spacing_deg: float, k: int) -> SliceOperator:
-        """The slicing of the grid in use, kept until grid or radius change."""
-        if self._operator is None or self._operator[0] != (spacing_deg, k):
-            base = ring_base(spacing_deg, self.kxy.device)
-            self._operator = ((spacing_deg, k), SliceOperator(self.grid, base, self.kxy[:k]))
-        return self._operator[1]
+    def _views(self, spacing_deg: float, k: int) -> tuple[SliceOperator, MirrorPairs]:
+        """The slicing of the grid in use, and the pairs of its points, kept until grid or radius change."""
+        if self._kept is None or self._kept[0] != (spacing_deg, k):
+            base, kxy = ring_base(spacing_deg, self.kxy.device), self.kxy[:k]
+            self._kept = ((spacing_deg, k), SliceOperator(self.grid, base, kxy), MirrorPairs.of(kxy))
+        return self._kept[1:]
 
     def _gradient(self, rows: Int64[Tensor, " b"], spacing_deg: float, radius: float) -> tuple[Float[Tensor, "c v 3"], float]:
         """Back-projected PᵀY' - (Pᵀw)V and Pᵀw of each class, per image, and the mean log marginal."""
         k = self.images.disc.count(radius)
         dtype = product_dtype(rows.device)
-        views = self._views(spacing_deg, k)
+        views, pairs = self._views(spacing_deg, k)
         slices = torch.cat([views.slices(raster(volume, self.grid)) for volume in self.volumes])
-        pairs, n_q = MirrorPairs.of(self.kxy[:k]), len(TURNS) * len(slices)
+        n_q = len(TURNS) * len(slices)
         log_prior = self.class_log_prior.repeat_interleave(views.n_rotations).repeat(len(TURNS)) - math.log(n_q)
         columns = SliceColumns.build(slices, pairs, dtype, log_prior)
         numerator, denominator = torch.zeros_like(slices), slices.new_zeros(slices.shape[:2])

@@ -46,6 +46,7 @@ class SubspaceFit:
 
     Attributes:
         volumes: (r d d d) the mean and the components, in a box that is cropped to the radius.
+        prior_inverse: of the components' prior variance in each shell; None where they are free.
         states: of the images, at the volumes before the last step.
     """
 
@@ -71,6 +72,7 @@ class SubspaceFit:
         self.volumes = torch.zeros(latents.shape[1] + 1, box, box, box, device=mean.device)
         self.volumes[0] = in_box(mean, box)
         self.states = States.known(latents)
+        self.shell = shell_of(self.grid, mean.device)
         self.prior_inverse: Float[Tensor, " s"] | None = None
         self._ascend(self.states)
 
@@ -86,9 +88,8 @@ class SubspaceFit:
 
         From now on states are not made standard: components would grow by as much as the prior takes from them.
         """
-        shell = shell_of(self.grid, self.volumes.device)
         power = raster(self.volumes[:1], self.grid).square().sum(1)
-        self.prior_inverse = 1 / (share * shell_means(power, shell, int(shell.max()) + 1)).clamp(min=LEAST_POWER)
+        self.prior_inverse = 1 / (share * shell_means(power, self.shell, int(self.shell.max()) + 1)).clamp(min=LEAST_POWER)
         for _ in range(SHRINKING_STEPS):
             self.step()
 
@@ -120,7 +121,7 @@ class SubspaceFit:
             self.volumes = self.volumes + preconditioned(sums, moment, self.grid) * self.mask
             self._standardise(moment)
         else:
-            sums[:, 2:-1] -= self.prior_inverse[shell_of(self.grid, ball.device)][:, None] * ball[:, 2:]
+            sums[:, 2:-1] -= self.prior_inverse[self.shell][:, None] * ball[:, 2:]
             self.volumes = self.volumes + _preconditioned_under(self.prior_inverse, sums, moment, self.grid) * self.mask
             self.volumes = self._structure(self.volumes[0], self.volumes[1:])
         return States.cat(parts)

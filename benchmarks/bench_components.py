@@ -1,0 +1,141 @@
+"""What images of known poses tell of their states: of the states' true maps, and of components learned from half of the images.
+
+    python benchmarks/bench_components.py H1 H2 H3 H4          python benchmarks/bench_components.py H2 --states 0 1 2
+
+Poses are the true ones, so nothing else stands between the images and their states. Two tables:
+
+    told apart     adjusted Rand index and share of right answers of the likeliest true map, given each state's share: the most that
+                   any method can reach on the set
+    components     learned from half set 1, free and under priors of a share of the mean's power; of half set 2 the log likelihood
+                   per image that states bring, its standard error, and R² of the true states in the inferred latents
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import machine
+import numpy as np
+import torch
+from sklearn.metrics import adjusted_rand_score
+from tables import table
+from torch import Tensor
+
+from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.data.halves import half_sets
+from cryodrake.inference.likelihood import shift_phases
+from cryodrake.inference.reference import Reference
+from cryodrake.inference.states import infer_all
+from cryodrake.io.mrc import read_map
+from cryodrake.io.particles import read_particles
+from cryodrake.physics.slices import raster
+from cryodrake.training.conformations import RADIUS, Conformations
+from cryodrake.training.events import QuietReporter
+from cryodrake.training.images import WeightedImages
+from cryodrake.training.refinement import half_maps
+from cryodrake.training.solvent import flatten_solvent
+from cryodrake.training.state import RunState
+from cryodrake.training.subspace import SubspaceFit
+
+OUT = Path(__file__).parent / "out"
+SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
+BLOCK = 100
+MASK_RADIUS = 0.42  # of the box, as in `abinit`
+
+
+class Known:
+    """A set with its true poses and states, or the images of some of its states."""
+
+    def __init__(self, data: Path, states: list[int] | None):
+        store = CoefficientStore.build(read_particles(data / "particles.star"))
+        table_ = read_particles(data / "truth" / "particles.star", datadir=data).table
+        state = np.load(data / "truth" / "state.npy")
+        rows = torch.from_numpy(np.flatnonzero(np.isin(state, np.unique(state) if states is None else states)))
+        self.numbers, self.state = np.unique(state[rows.numpy()], return_inverse=True)
+        self.store = store.select(rows)
+        self.rotation = torch.from_numpy(table_.rotations).float()[rows]
+        self.shift_px = torch.from_numpy(table_.shifts_A).float()[rows] / store.pixel_size_A
+        self.half = half_sets(table_, 0)[rows]
+        self.images = WeightedImages(self.store, store.noise, torch.ones(len(rows)))
+        volumes = data / "truth" / "volumes"
+        self.maps = [torch.from_numpy(read_map(volumes / f"state_{i:03d}.mrc")[0]) for i in self.numbers]
+
+
+def told_apart(known: Known, radius: float) -> list[Any]:
+    """By the true maps, at the one scale that fits all images best."""
+    store, references = known.store, [Reference.build(volume, radius) for volume in known.maps]
+    k = store.disc.count(radius)
+    kxy, n = store.disc.kxy[:k], store.n
+    cross, power = torch.zeros(n, len(references)), torch.zeros(n, len(references))
+    for block in torch.arange(n).split(BLOCK):
+        matched, weight = known.images.matched(block, k)
+        centred = matched * shift_phases(known.shift_px[block], kxy, store.box)
+        for i, reference in enumerate(references):
+            slices = torch.view_as_complex(reference.slices(known.rotation[block], kxy))
+            cross[block, i] = (centred.conj() * slices).real.sum(1)
+            power[block, i] = (weight * slices.abs().square()).sum(1)
+    own = torch.arange(n), torch.from_numpy(known.state)
+    scale = float(cross[own].sum() / power[own].sum())
+    prior = torch.from_numpy(np.bincount(known.state) / n).log()
+    answer = (2 * scale * cross - scale**2 * power + prior).argmax(1).numpy()
+    return [radius, len(references), adjusted_rand_score(known.state, answer), float((answer == known.state).mean())]
+
+
+def components(known: Known, zdim: int) -> list[list[Any]]:
+    """Free, and under each prior."""
+    store, poses = known.store, (known.rotation, known.shift_px)
+    halves = half_maps(known.images, known.half, *poses, store.box / 2, MASK_RADIUS * store.box)
+    state = RunState.first(known.half, store.noise, store.box, zdim)
+    mask = Conformations(store, state, QuietReporter(), halves, MASK_RADIUS * store.box, 0).mask
+    first, second = (torch.nonzero(known.half == h).squeeze(1) for h in (1, 2))
+    guess = torch.randn(len(first), zdim, generator=torch.Generator().manual_seed(0))
+    mean = flatten_solvent(halves.raw.mean(0), mask)
+    fit = SubspaceFit(known.images, first, *(pose[first] for pose in poses), mean, mask, guess, RADIUS)
+    fit.run()
+    rows = [["free", *judged(known, fit, second)]]
+    for share in SHARES:
+        fit.shrink(share)
+        rows.append([share, *judged(known, fit, second)])
+    return rows
+
+
+def judged(known: Known, fit: SubspaceFit, rows: Tensor) -> list[float]:
+    """Gain, its error, and R² of the states."""
+    poses = rows, known.rotation[rows], known.shift_px[rows]
+    models = raster(fit.volumes, fit.grid), raster(fit.volumes[:1], fit.grid)
+    with_states, rigid = (infer_all(known.images, *poses, ball, fit.grid) for ball in models)
+    gain = with_states.log_marginal - rigid.log_marginal
+    design = np.column_stack([np.ones(len(rows)), with_states.mean.numpy()])
+    truth = np.eye(len(known.numbers))[known.state[rows.numpy()]]
+    spread = np.square(truth - truth.mean(0)).sum()
+    left = np.square(truth - design @ np.linalg.lstsq(design, truth, rcond=None)[0]).sum()
+    return [float(gain.mean()), float(gain.std()) / len(rows) ** 0.5, 1 - left / spread if spread else float("nan")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="*", default=["H3"], help="names of datasets.py; without any H3, which needs no file")
+    parser.add_argument("--states", type=int, nargs="*", help="only the images of these states")
+    parser.add_argument("--zdim", type=int, default=4)
+    parser.add_argument("--data", type=Path, default=OUT / "data", help="cache of datasets.py")
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder that holds data/maps and data/models")
+    parser.add_argument("--out", type=Path, default=OUT / "components.jsonl")
+    options = parser.parse_args()
+    print(machine.words(machine.describe() | {"threads": torch.get_num_threads()}))
+    for name in options.sets:
+        known = Known(datasets.make(name, options.data, options.shared), options.states)
+        radii = (RADIUS, known.store.box / 2 - 1)
+        apart = [told_apart(known, radius) for radius in radii] if len(known.maps) > 1 else []
+        rows = components(known, options.zdim)
+        print(f"\n{name}, {known.store.n} images")
+        if apart:
+            print(table(["radius", "states", "ARI", "right"], apart))
+        print(table(["share", "gain", "error", "R2"], rows))
+        with options.out.open("a") as file:
+            file.write(json.dumps({"set": name, "states": options.states, "apart": apart, "components": rows}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
