@@ -10,7 +10,7 @@ rotations hold their own half turns, which makes of either a few products of a q
 log Σ exp ℓ is the marginal likelihood; its gradient with respect to the slices is 2 (PᵀY' - (Pᵀw) V), the expected
 back-projection with P the posterior, which `expected_sums` returns (Scheres 2012, J. Mol. Biol. 415, 406).
 
-Products may run in bfloat16 (`Precision`); the sums over probabilities are always float32.
+Products may run in bfloat16 (`product_dtype`); the sums over probabilities are always float32.
 """
 
 import math

@@ -33,7 +33,7 @@ from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.solvent import EDGE, flatten_solvent, solvent_mask
 from cryodrake.training.state import RunState
-from cryodrake.training.subspace import SubspaceFit, oriented, standardised
+from cryodrake.training.subspace import SubspaceFit, canonical
 
 ROUNDS = 2  # in which images are posed anew, at most
 SETTLED = 0.75  # median pose change, as a fraction of the expected error, after which they are not posed again
@@ -130,8 +130,7 @@ class Conformations:
         self.reporter.phase(f"states {len(state.rounds) + 2}", 3, "learning the states")
         fit = self._fit(self._some(self.everyone, FITTED), state.latents)
         self.reporter.step(1)
-        small = oriented(fit.volumes, fit.states)
-        small, states = standardised(small, self._infer(small, fit.grid))
+        small, states = canonical(fit.volumes, self._infer(fit.volumes, fit.grid))
         state.latents, state.precision = states.mean, states.precision
         self._rescale(states)
         stop_if_asked(self.reporter, self.state.phase)

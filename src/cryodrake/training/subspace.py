@@ -170,22 +170,18 @@ def _in_standard_states(
     return torch.cat([mean[None], torch.einsum("zy,zijk->yijk", factor, volumes[1:])])
 
 
-def standardised(volumes: Float[Tensor, "r d d d"], states: States) -> tuple[Float[Tensor, "r d d d"], States]:
-    """The same model and the same states, in coordinates of zero mean and unit second moment."""
-    centre, factor = _centre_and_factor(states.moments.mean(0))
-    mean = torch.linalg.solve_triangular(factor, (states.mean - centre).T, upper=False).T
-    precision = factor.T @ states.precision @ factor
-    return _in_standard_states(volumes, centre, factor), replace(states, mean=mean, precision=precision)
-
-
-def oriented(volumes: Float[Tensor, "r d d d"], states: States) -> Float[Tensor, "r d d d"]:
-    """The same model with components that are orthogonal, the strongest first, and states of unit variance.
+def canonical(volumes: Float[Tensor, "r d d d"], states: States) -> tuple[Float[Tensor, "r d d d"], States]:
+    """The same model and states in coordinates of zero mean and unit second moment, components orthogonal, the strongest first.
 
     So that coordinates mean the same in every run: a state's direction is what moves most. The sign makes the latents' third
     moment positive.
     """
-    flat = volumes[1:].flatten(1)
+    centre, factor = _centre_and_factor(states.moments.mean(0))
+    z = torch.linalg.solve_triangular(factor, (states.mean - centre).T, upper=False).T
+    flat = _in_standard_states(volumes, centre, factor)[1:].flatten(1)
     turn = torch.linalg.eigh(flat @ flat.T).eigenvectors.flip(1)  # the states are standard: any rotation leaves them so
-    skew = (states.mean @ turn).pow(3).mean(0)
-    turn = turn * torch.where(skew < 0, -1.0, 1.0)
-    return torch.cat([volumes[:1], (turn.T @ flat).view_as(volumes[1:])])
+    turn = turn * torch.where((z @ turn).pow(3).mean(0) < 0, -1.0, 1.0)
+    factor = factor @ turn
+    return _in_standard_states(volumes, centre, factor), replace(
+        states, mean=z @ turn, precision=factor.T @ states.precision @ factor
+    )
