@@ -10,6 +10,7 @@ basin gets out; local ones polish.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int64
@@ -25,6 +26,7 @@ from cryodrake.physics.fourier import volume_to_coeff
 from cryodrake.physics.fsc import crossing_shell, fsc, shell_index
 from cryodrake.physics.grids import ring_base, shift_grid
 from cryodrake.physics.rotations import random_rotations
+from cryodrake.training.local_filter import apply_local, local_weights
 from cryodrake.training.solvent import apply_filter, flatten_solvent, fsc_of_part, particle_mask, solvent_mask
 
 FOLDS = 4
@@ -164,6 +166,11 @@ class HalfMaps:
         """What the map of both half sets has in common with the truth, squared: 2F/(1 + F) (Rosenthal & Henderson 2003)."""
         return 2 * self.inside / (1 + self.inside)
 
+    @cached_property
+    def joint_weights(self) -> Float[Tensor, "b d d d"]:
+        """Share of the signal in the map of both half sets, where it is and in each band of shells."""
+        return local_weights(torch.stack([flatten_solvent(volume, self.particle) for volume in self.raw]), self.particle)
+
 
 def fold_labels(half: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
     """Half set (from 0) × FOLDS + fold: the images of each half are dealt to its folds in turn."""
@@ -217,20 +224,21 @@ def half_maps(
 def half_references(sums: FoldSums, halves: HalfMaps) -> Float[Tensor, "2 f d d d"]:
     """Maps of each half set, each without the images of one fold: masked by the particle's shape, filtered by `halves.inside`."""
     # One difference at a time: they are large.
-    maps = [_reference(halves.sums[i // FOLDS] - part, halves, halves.inside) for i, part in enumerate(sums.parts)]
+    maps = [apply_filter(_in_shape(halves.sums[i // FOLDS] - part, halves), halves.inside) for i, part in enumerate(sums.parts)]
     return torch.stack(maps).unflatten(0, (2, FOLDS))
 
 
 def joint_reference(halves: HalfMaps, part: Float[Tensor, "v 3"]) -> Float[Tensor, "d d d"]:
     """Map of both half sets together, without the images that `part` is the sum of: for their last polish.
 
-    It has less than half the noise of `half_references`; poses found with it no longer make independent half maps.
+    It has less than half the noise of `half_references`, and is filtered by where signal is, which only both half sets together
+    tell; poses found with it no longer make independent half maps.
     """
-    return _reference(halves.sums.sum(0) - part, halves, halves.joint_fsc)
+    return apply_local(_in_shape(halves.sums.sum(0) - part, halves), halves.joint_weights)
 
 
-def _reference(sums: Float[Tensor, "v 3"], halves: HalfMaps, curve: Float[Tensor, " s"]) -> Float[Tensor, "d d d"]:
-    return apply_filter(flatten_solvent(solve(sums, halves.grid), halves.particle), curve)
+def _in_shape(sums: Float[Tensor, "v 3"], halves: HalfMaps) -> Float[Tensor, "d d d"]:
+    return flatten_solvent(solve(sums, halves.grid), halves.particle)
 
 
 def _agreement(
