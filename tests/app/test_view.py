@@ -41,7 +41,15 @@ def test_no_job_and_no_port_are_said(job, tmp_path, capsys):
     assert "1 to 65535" in capsys.readouterr().err
 
 
-def test_it_prints_a_link_that_opens_and_ctrl_c_ends_it(job):
+@pytest.fixture
+def interruptible():
+    """Children hear Ctrl-C even where the tests themselves were started with it ignored, as a shell's background jobs are."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_it_prints_a_link_that_opens_and_ctrl_c_ends_it(job, interruptible):
     pytest.importorskip("dash")
     command = [sys.executable, "-m", "cryodrake", "view", str(job), "--port", "8240"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
@@ -56,6 +64,7 @@ def test_it_prints_a_link_that_opens_and_ctrl_c_ends_it(job):
                 assert "cryodrake" in answer.read().decode()
             with pytest.raises(urllib.error.HTTPError, match="403"):
                 urllib.request.urlopen(link[:-1], timeout=20)
-        finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
