@@ -1,27 +1,26 @@
 """Ab initio reconstruction: particles in, poses, maps and a neural field out."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.halves import half_sets
 from cryodrake.inference.basins import nearest_deg
-from cryodrake.inference.reconstruct import accumulate
 from cryodrake.inference.reference import Reference, in_box
 from cryodrake.io.job import JobFolder
 from cryodrake.io.particles import ParticleFile, read_particles
 from cryodrake.physics.fsc import resolution_A
-from cryodrake.training import conformations, refinement, settling, starts
+from cryodrake.training import conformations, refinement, searches, settling, starts
 from cryodrake.training.bootstrap import BATCH, SCHEDULE
 from cryodrake.training.config import AbinitConfig, InputOptions
 from cryodrake.training.estimates import image_amplitudes, residual_noise
 from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
+from cryodrake.training.last_polish import LastPolish
 from cryodrake.training.results import write_results
 from cryodrake.training.state import RunState
 from cryodrake.training.symmetry import operators_of
@@ -30,14 +29,9 @@ from cryodrake.training.verdict import judge
 MASK_RADIUS = 0.42  # of the box: the particle, while nothing is known
 FIRST_IMAGES = 5000  # of the first pass; each pass has twice as many as the one before, until all are in
 MOVED_DEG = 15.0
-SURE = 0.9
-SURPRISING = -2.0  # standard deviations: an image that holds so much less of the map than others do is searched again
-FEW_COST, LAST_COST = 0.1, 1.0  # of the finer searches of a few images, in searches of all; the last time is worth more
-SEARCHED_PER_MISPLACED = 20  # images searched at last for each that the last search of all has found misplaced
-POLISHED_PARTS, SEARCHED_PARTS = 20, 8  # of all images, at last against the map of the others
+FEW_COST = 0.1  # of the finer searches of a few images, in searches of all
 SCALE_RADIUS = 20.0  # of the references that images' scales are read from: nearly all of the signal
 BATCH_STEPS = sum(stage.steps for stage in SCHEDULE)
-ROWS_PER_PROGRESS = 2500
 
 
 def choose_device(name: str) -> torch.device:
@@ -211,7 +205,7 @@ class AbinitRun:
         poses = state.rotation, state.shift_px
         halves = refinement.half_maps(self.images, state.half, *poses, store.box / 2, self.particle_radius_px)
         if state.phase == "join":
-            self._polish_jointly(halves)
+            LastPolish(self.images, state, self.reporter, self.config.seed, self._poll).run(halves)
             state.joint_scale = state.scale.clone()
             state.phase = "states" if self.config.zdim else "finish"
             self.checkpoint()
@@ -229,87 +223,11 @@ class AbinitRun:
             self.checkpoint()
         return found
 
-    def _polish_jointly(self, halves: refinement.HalfMaps) -> None:
-        """A part of the images at a time, against the map of all others.
-
-        Parts are small where poses are polished, for a map hardly worse than that of all, and larger where they are searched: a
-        search costs something however few its images are.
-        """
-        state = self.state
-        radius = refinement.seen_radius(halves.joint_fsc)  # all of it: once, and what it brings stays
-        state.history[-1]["joint_radius"] = radius
-        state.joint_rotation, state.joint_shift_px = state.rotation.clone(), state.shift_px.clone()
-        order = torch.randperm(self.store.n, generator=torch.Generator().manual_seed(self.config.seed * 1000 + 498))
-        order = order.to(self.store.device)
-        doubtful = self._doubtful_at_last()[order]
-        share, done, grid = float(doubtful.float().mean()), 0, None
-        for rows, volume in self._parts(halves, order[doubtful], math.ceil(share * SEARCHED_PARTS)):
-            grid = grid or self._grid(volume, radius, share, LAST_COST)
-            self._move_jointly(rows, volume, radius, grid)
-            done += len(rows)
-            self.reporter.step(done, particles=len(rows))
-        for rows, volume in self._parts(halves, order[~doubtful], POLISHED_PARTS):
-            self._move_jointly(rows, volume, radius, None)
-            done += len(rows)
-            self.reporter.step(done, particles=len(rows))
-
-    def _parts(self, halves: refinement.HalfMaps, rows: Int64[Tensor, " m"], number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The images in so many parts, a few thousand at a time, each with the map of all images but its part."""
-        state = self.state
-        for part in rows.tensor_split(number) if len(rows) else ():
-            sums = accumulate(self.images, part, state.rotation[part], state.shift_px[part], halves.grid)
-            volume = refinement.joint_reference(halves, sums)
-            for some in part.split(ROWS_PER_PROGRESS):
-                yield some, volume
-                self._poll()
-
-    def _doubtful_at_last(self) -> Bool[Tensor, " n"]:
-        """The images to be searched once more: more than those in doubt where the last search of all has found many misplaced."""
-        everyone = torch.arange(self.store.n, device=self.store.device)
-        doubtful = ~self._sure(everyone)
-        misplaced = next(pass_["moved_share"] for pass_ in reversed(self.state.history) if pass_["whole"])
-        most = int(min(SEARCHED_PER_MISPLACED * misplaced, 1.0) * self.store.n)
-        doubtful[self.state.surprise.argsort()[:most]] = True
-        return doubtful
-
-    def _move_jointly(self, rows: Tensor, volume: Tensor, radius: float, grid: refinement.Grid | None) -> None:
-        """The last poses of these images: polished, or the likeliest of all on a grid."""
-        state = self.state
-        if not len(rows):
-            return
-        known = state.rotation[rows], state.shift_px[rows]
-        if grid is None:
-            polished = refinement.local_poses(self.images, rows, volume, radius, *known)
-            state.joint_rotation[rows], state.joint_shift_px[rows] = polished.rotation, polished.shift_px
-        else:
-            found = refinement.global_poses(self.images, rows, volume, radius, grid, known, False, state.operators)
-            state.joint_rotation[rows], state.joint_shift_px[rows] = found.rotation, found.shift_px
-            state.confidence[rows] = found.confidence
-
-    def _sure(self, rows: Tensor) -> Tensor:
-        """Which of these images need no search of all poses: none competes, and the image holds as much of the map as others do."""
-        return (self.state.confidence[rows] > SURE) & (self.state.surprise[rows] > SURPRISING)
-
-    def _grid(self, volume: Tensor, radius: float, share: float, cost: float = FEW_COST) -> refinement.Grid:
-        """Of this iteration's searches, finer where only a small share of the images is searched: they are the difficult ones."""
-        everyone = torch.arange(self.store.n, device=self.store.device)
-        coarse = refinement.search_radius(self.images, everyone, volume, radius)
-        return refinement.Grid.draw(
-            min(radius, coarse * refinement.thoroughness(share, cost)),
-            self.store.box,
-            torch.Generator().manual_seed(self.config.seed * 1000 + 500 + self.state.iteration),
-            self.store.device,
-        )
-
-    def _doubtful_share(self) -> float:
-        everyone = torch.nonzero(self.label >= 0).squeeze(1)
-        return float((~self._sure(everyone)).float().mean())
-
     def _folds(self) -> Iterator[tuple[Tensor, int, int]]:
         """Rows of one fold, a few thousand at a time, with their half (from 0) and fold."""
         label = self.label
         for number in range(2 * refinement.FOLDS):
-            for rows in torch.nonzero(label == number).squeeze(1).split(ROWS_PER_PROGRESS):
+            for rows in torch.nonzero(label == number).squeeze(1).split(searches.ROWS_PER_PROGRESS):
                 yield rows, *divmod(number, refinement.FOLDS)
 
     def _iterate(self) -> None:
@@ -339,7 +257,7 @@ class AbinitRun:
                 "median_pose_change_deg": float(change_deg.median()),
                 "moved_share": float((change_deg > MOVED_DEG).float().mean()),
                 "sigma_deg": float(state.sigma_deg[active].median()),
-                "confident_share": float((state.confidence[active] > SURE).float().mean()),
+                "confident_share": float((state.confidence[active] > searches.SURE).float().mean()),
                 "operators": len(state.operators),
             }
         )
@@ -353,10 +271,12 @@ class AbinitRun:
     def _pass_over_images(self, whole: bool) -> None:
         """New poses: of each fold against the map without it."""
         state = self.state
-        grid = self._grid(state.maps[0, 0], state.radius, 1.0 if whole else self._doubtful_share())
+        active = torch.nonzero(self.label >= 0).squeeze(1)
+        share = 1.0 if whole else float((~searches.is_sure(state, active)).float().mean())
+        grid = searches.grid(self.images, state, state.maps[0, 0], state.radius, share, FEW_COST, self.config.seed)
         done = 0
         for rows, h, f in self._folds():
-            sure = self._sure(rows)
+            sure = searches.is_sure(state, rows)
             self._search(rows[~sure], state.maps[h, f], grid, near=False)
             if whole:
                 self._search(rows[sure], state.maps[h, f], grid, near=True)

@@ -1,0 +1,34 @@
+"""Which images are searched for all poses again, and on what grid."""
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from cryodrake.inference.source import AbstractImages
+from cryodrake.training.refinement import Grid, search_radius, thoroughness
+from cryodrake.training.state import RunState
+
+SURE = 0.9
+SURPRISING = -2.0  # standard deviations: an image that holds so much less of the map than others do is searched again
+ROWS_PER_PROGRESS = 2500
+
+
+def is_sure(state: RunState, rows: Int64[Tensor, " m"]) -> Bool[Tensor, " m"]:
+    """Which of these images need no search of all poses: none competes, and the image holds as much of the map as others do."""
+    return (state.confidence[rows] > SURE) & (state.surprise[rows] > SURPRISING)
+
+
+def grid(
+    images: AbstractImages, state: RunState, volume: Float[Tensor, "d d d"], radius: float, share: float, cost: float, seed: int
+) -> Grid:
+    """Of this iteration's searches, finer where only a small share of the images is searched: they are the difficult ones.
+
+    Args:
+        radius: up to which the images hold anything of the map.
+        share: of all images, that are searched.
+        cost: that a finer search may have, in searches of all images.
+    """
+    everyone = torch.arange(len(state.half), device=volume.device)
+    coarse = search_radius(images, everyone, volume, radius)
+    generator = torch.Generator().manual_seed(seed * 1000 + 500 + state.iteration)
+    return Grid.draw(min(radius, coarse * thoroughness(share, cost)), images.disc.box, generator, volume.device)
