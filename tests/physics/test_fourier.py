@@ -9,9 +9,11 @@ from cryodrake.physics.fourier import (
     coeff_to_image,
     coeff_to_volume,
     crop_images,
+    half_to_volume,
     image_to_coeff,
     resample_volume,
     volume_to_coeff,
+    volume_to_half,
 )
 
 D = 12
@@ -119,3 +121,11 @@ def test_resizing_keeps_the_centre_at_the_centre(d, box):
     assert resized.shape == (2, box, box)
     assert bool((resized[:, box // 2, box // 2] == 1).all())
     assert float(resized.sum()) == 2
+
+
+def test_half_a_transform_is_that_half_of_the_whole():
+    volumes = noise(2, D, D, D, seed=5)
+    half, whole = volume_to_half(volumes), volume_to_coeff(volumes)
+    torch.testing.assert_close(half[..., :-1], whole[..., D // 2 :], atol=1e-5, rtol=0)
+    torch.testing.assert_close(half[..., -1].abs(), whole[..., 0].abs().flip(-2, -1).roll((1, 1), (-2, -1)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(half_to_volume(half), volumes, atol=1e-5, rtol=0)

@@ -10,9 +10,9 @@ import torch
 from cryodrake.physics import cells, compiled, slices_compiled
 from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.disc import Disc
-from cryodrake.physics.fourier import coeff_to_volume, image_to_coeff, volume_to_coeff
+from cryodrake.physics.fourier import centred_resize, coeff_to_volume, image_to_coeff, volume_to_coeff
 from cryodrake.physics.rotations import euler_deg_to_matrix, random_rotations
-from cryodrake.physics.slices import backproject, raster, slice_ball, symmetrise, unraster
+from cryodrake.physics.slices import backproject, gridding_window, raster, slice_ball, symmetrise, unraster
 
 BOX = 32
 
@@ -81,6 +81,34 @@ def test_backprojection_is_the_adjoint_and_the_gradient():
     sums = backproject(values, weights, grid, rotations, disc.kxy)
     assert torch.allclose(ball.grad, sums[:, :2], atol=1e-4)
     assert torch.allclose(sums[:, 2].sum(), weights.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("radius", [5.0, 8.0])  # of a box of 16: to its edge, too
+def test_half_balls_are_cut_from_the_whole_transform(radius):
+    """Raster and unraster by real transforms, against the whole complex ones."""
+    grid = BallGrid(16, radius)
+    density = torch.randn(16, 16, 16, generator=torch.Generator().manual_seed(6))
+    window = gridding_window(16, 32, "cpu")
+    m, c = grid.half, grid.half + 2
+    whole = centred_resize(volume_to_coeff(centred_resize(density / window, 32, 3)) * 2, 2 * c, 3)
+    cut = whole[c - m : c + m + 1, c - m : c + m + 1, c:]
+    ball = raster(density, grid)
+    torch.testing.assert_close(torch.view_as_complex(ball.contiguous()), cut.flatten(), atol=1e-5, rtol=0)
+
+    values = torch.randn(grid.n_voxels, 2, generator=torch.Generator().manual_seed(7))  # its plane kx = 0 is no mate of itself
+    length = grid.lengths()
+    values *= ((length < radius + 0.5) & (length < 8.0))[:, None]
+    half = torch.view_as_complex(values).reshape(grid.shape)
+    whole = torch.zeros(2 * m + 1, 2 * m + 1, 2 * m + 3, dtype=torch.complex64)
+    whole[:, :, m + 1 :] = half
+    whole[:, :, : m + 2] = half.flip(0, 1, 2).conj()
+    expected = coeff_to_volume(centred_resize(whole, 32, 3)) / 2
+    torch.testing.assert_close(unraster(values, grid), centred_resize(expected, 16, 3) / window, atol=1e-5, rtol=1e-5)
+
+
+def test_lengths_are_those_of_the_frequencies():
+    grid = BallGrid(16, 7.5)
+    torch.testing.assert_close(grid.lengths(), grid.frequencies().norm(dim=1))
 
 
 def test_unraster_undoes_raster_but_for_the_interpolation_window(blobs):

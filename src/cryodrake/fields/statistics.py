@@ -17,7 +17,7 @@ RIDGE = 0.1  # of the shell's mean weight, where nothing is known about the sign
 
 def voxel_shells(grid: BallGrid, device: str | torch.device = "cpu") -> Int64[Tensor, " v"]:
     """round(|k|) of every voxel of a half ball."""
-    return grid.frequencies(device).norm(dim=1).round().long()
+    return grid.lengths(device).round().long()
 
 
 def shell_weight(sums: Float[Tensor, "v 3"], grid: BallGrid) -> Float[Tensor, " s"]:

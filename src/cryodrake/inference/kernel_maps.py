@@ -87,7 +87,7 @@ class _Judge:
     def __init__(self, grid: BallGrid, radius_px: float, device: torch.device):
         self.n_shells = grid.box // 2 + 1
         self.shell = shell_of(grid, device).clamp(max=self.n_shells - 1)
-        length = grid.frequencies(device).norm(dim=1)
+        length = grid.lengths(device)
         self._inside = (length < grid.radius + 0.5) & (length > 0)
         self._mask = BallMask(grid, sphere(grid.box, radius_px, edge_px(grid.box), device))
 

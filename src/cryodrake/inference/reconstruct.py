@@ -37,7 +37,7 @@ def accumulate(
 
 def shell_of(grid: BallGrid, device: torch.device) -> Int64[Tensor, " v"]:
     """Shell round(|k|) of each voxel."""
-    return grid.frequencies(device).norm(dim=1).round().long()
+    return grid.lengths(device).round().long()
 
 
 def shell_means(values: Float[Tensor, " v"], shell: Int64[Tensor, " v"], n_shells: int) -> Float[Tensor, " s"]:
@@ -50,7 +50,8 @@ def solve(
     sums: Float[Tensor, "v 3"], grid: BallGrid, prior_inverse: Float[Tensor, " s"] | None = None, ridge: float = RIDGE
 ) -> Float[Tensor, "d d d"]:
     """Map (d = grid.box) from the sums: num/(den + ridge·⟨den⟩_shell + 1/τ²_shell), zero beyond the radius and at k = 0."""
-    shell = shell_of(grid, sums.device)
+    length = grid.lengths(sums.device)
+    shell = length.round().long()
     n_shells = int(shell.max()) + 1
     den = sums[:, 2]
     floor = ridge * shell_means(den, shell, n_shells)
@@ -58,7 +59,5 @@ def solve(
         extra = torch.zeros_like(floor)
         extra[: len(prior_inverse)] = prior_inverse[:n_shells]
         floor = floor + extra
-    length = grid.frequencies(sums.device).norm(dim=1)
     inside = (length < grid.radius + 0.5) & (length > 0)
-    ball = sums[:, :2] / (den + floor[shell]).clamp(min=1e-12)[:, None] * inside[:, None]
-    return unraster(ball, grid)
+    return unraster(sums[:, :2] * (inside / (den + floor[shell]).clamp(min=1e-12))[:, None], grid)

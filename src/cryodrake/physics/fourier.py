@@ -45,6 +45,19 @@ def coeff_to_volume(coeff: Complex[Tensor, "*r d d d"]) -> Float[Tensor, "*r d d
     return _centred_ifft(coeff, _VOLUME_AXES).real * coeff.shape[-1]
 
 
+def volume_to_half(volume: Float[Tensor, "*r d d d"]) -> Complex[Tensor, "*r d d h"]:
+    """The half of `volume_to_coeff` with kx = 0 … d/2 (at -d/2 in z and y as there), in half the time and memory; d is even."""
+    half = torch.fft.rfftn(torch.fft.ifftshift(volume, _VOLUME_AXES), dim=_VOLUME_AXES)
+    return torch.fft.fftshift(half, _VOLUME_AXES[:2]) / volume.shape[-1]
+
+
+def half_to_volume(half: Complex[Tensor, "*r d d h"]) -> Float[Tensor, "*r d d d"]:
+    """Inverse of `volume_to_half`; the plane kx = 0 must be its own conjugate."""
+    d = half.shape[-2]
+    volume = torch.fft.irfftn(torch.fft.ifftshift(half, _VOLUME_AXES[:2]), s=(d, d, d), dim=_VOLUME_AXES)
+    return torch.fft.fftshift(volume, _VOLUME_AXES) * d
+
+
 def centred_resize(x: Tensor, box: int, n_axes: int) -> Tensor:
     """Crop, or pad with zeros, the last `n_axes` axes to `box`, keeping index d//2 on index box//2."""
     for axis in range(-n_axes, 0):

@@ -17,7 +17,7 @@ from torch import Tensor
 from cryodrake.physics import cells, slices_compiled
 from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.compiled import is_compiled_for
-from cryodrake.physics.fourier import centred_resize, coeff_to_volume, volume_to_coeff
+from cryodrake.physics.fourier import centred_resize, half_to_volume, volume_to_half
 
 
 def gridding_window(box: int, padded: int, device: str | torch.device) -> Float[Tensor, "d d d"]:
@@ -32,10 +32,12 @@ def raster(volume: Float[Tensor, "*r d d d"], grid: BallGrid) -> Float[Tensor, "
     d, padded = volume.shape[-1], volume.shape[-1] * grid.oversampling
     corrected = volume / gridding_window(d, padded, volume.device)
     # factor: volume_to_coeff divides by the padded size, the convention by d.
-    full = volume_to_coeff(centred_resize(corrected, padded, 3)) * grid.oversampling
-    m = grid.half
-    c = m + 2
-    cut = centred_resize(full, 2 * c, 3)[..., c - m : c + m + 1, c - m : c + m + 1, c:]
+    half = volume_to_half(centred_resize(corrected, padded, 3)) * grid.oversampling
+    m, c = grid.half, padded // 2
+    below, above, right = min(m, c), min(m, c - 1), min(m + 1, c - 1)  # what there is of the half ball in the padded box
+    cut = half.new_zeros(*half.shape[:-3], *grid.shape)
+    zy = slice(m - below, m + above + 1), slice(c - below, c + above + 1)
+    cut[..., zy[0], zy[0], : right + 1] = half[..., zy[1], zy[1], : right + 1]
     rows = torch.view_as_real(cut.reshape(-1, grid.n_voxels).contiguous())  # (r v 2)
     return rows.transpose(0, 1).reshape(grid.n_voxels, -1)
 
@@ -51,10 +53,11 @@ def unraster(ball: Float[Tensor, "v 2"], grid: BallGrid) -> Float[Tensor, "d d d
     half = torch.view_as_complex(ball.contiguous()).reshape(grid.shape)
     inside = min(m, c - 1)
     half = half[m - inside : m + inside + 1, m - inside : m + inside + 1, : inside + 1]
-    full = half.new_zeros(padded, padded, padded)
-    full[c - inside : c + inside + 1, c - inside : c + inside + 1, c - inside : c + 1] = half.flip(0, 1, 2).conj()
-    full[c - inside : c + inside + 1, c - inside : c + inside + 1, c + 1 : c + inside + 1] = half[:, :, 1:]
-    density = centred_resize(coeff_to_volume(full), grid.box, 3) / grid.oversampling
+    spectrum = half.new_zeros(padded, padded, c + 1)
+    spectrum[c - inside : c + inside + 1, c - inside : c + inside + 1, : inside + 1] = half
+    plane = half[:, :, 0]
+    spectrum[c - inside : c + inside + 1, c - inside : c + inside + 1, 0] = (plane + plane.flip(0, 1).conj()) / 2
+    density = centred_resize(half_to_volume(spectrum), grid.box, 3) / grid.oversampling
     return density / gridding_window(grid.box, padded, ball.device)
 
 

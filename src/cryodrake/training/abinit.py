@@ -240,11 +240,7 @@ class AbinitRun:
         self._pass_over_images(whole)
         active = self.label >= 0
         change_deg = nearest_deg(before[active], state.rotation[active], state.operators)
-        grid_radius = min(store.box / 2, max(1.5 * radius, 16.0))
-        sums = refinement.fold_sums(self.images, self.label, state.rotation, state.shift_px, grid_radius)
-        maps = refinement.HalfMaps.of(sums.of_halves(), sums.grid, self.particle_radius_px)
-        state.maps, state.fsc = refinement.half_references(sums, maps), maps.fsc
-        state.radius = refinement.next_radius(maps.inside, state.maps[0, 0], state.noise, radius)
+        self._remake_maps()
         if state.iteration >= 2:
             self._reestimate()
         state.history.append(
@@ -252,7 +248,7 @@ class AbinitRun:
                 "whole": whole,
                 "images": state.active,
                 "radius": radius,
-                "resolution_A": resolution_A(maps.fsc, 0.143, store.box_A),
+                "resolution_A": resolution_A(state.fsc, 0.143, store.box_A),
                 "mean_pose_change_deg": float(change_deg.mean()),
                 "median_pose_change_deg": float(change_deg.median()),
                 "moved_share": float((change_deg > MOVED_DEG).float().mean()),
@@ -305,11 +301,20 @@ class AbinitRun:
         found = refinement.local_poses(self.images, rows, volume, state.radius, state.rotation[rows], state.shift_px[rows])
         state.rotation[rows], state.shift_px[rows], state.sigma_deg[rows] = found.rotation, found.shift_px, found.sigma_deg
 
+    def _remake_maps(self) -> None:
+        """From the poses, and how far they now go."""
+        state, box = self.state, self.store.box
+        grid_radius = min(box / 2, max(1.5 * state.radius, 16.0))
+        sums = refinement.fold_sums(self.images, self.label, state.rotation, state.shift_px, grid_radius)
+        maps = refinement.HalfMaps.of(sums.of_halves(), sums.grid, self.particle_radius_px)
+        state.maps, state.fsc = refinement.half_references(sums, maps), maps.fsc
+        state.radius = refinement.next_radius(maps.inside, state.maps[0, 0], state.noise, state.radius)
+
     def _reestimate(self) -> None:
         state = self.state
         poses = (self.label, state.rotation, state.shift_px)
-        references = [Reference.build(volume, state.radius) for volume in state.maps.flatten(0, 1)]
+        references = (Reference.build(volume, state.radius) for volume in state.maps.flatten(0, 1))  # one at a time: they are large
         state.noise = residual_noise(self.store, references, *poses, state.scale, state.noise)
-        references = [Reference.build(volume, min(state.radius, SCALE_RADIUS)) for volume in state.maps.flatten(0, 1)]
+        references = (Reference.build(volume, min(state.radius, SCALE_RADIUS)) for volume in state.maps.flatten(0, 1))
         amplitudes = image_amplitudes(self.store, references, *poses, state.noise)
         state.scale, state.surprise = amplitudes.scale, amplitudes.surprise

@@ -1,6 +1,6 @@
 """Noise spectra and image scales, estimated anew from the residuals against the current maps."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,7 @@ MAD = 1.4826  # a normal distribution's standard deviation over its median absol
 
 def residual_noise(
     store: CoefficientStore,
-    references: Sequence[Reference],
+    references: Iterable[Reference],
     label: Int64[Tensor, " n"],
     rotation: Float[Tensor, "n 3 3"],
     shift_px: Float[Tensor, "n 2"],
@@ -33,23 +33,19 @@ def residual_noise(
     Divided by the window's power, because windowed images have that much less noise than the part that the particle covers.
     """
     disc = store.disc
-    noise = before.clone()
-    for g in range(len(before)):
-        members = torch.nonzero((store.group == g) & (label >= 0)).squeeze(1)
-        rows = members[:: max(1, len(members) // IMAGES_PER_GROUP)]
-        if not len(rows):
-            continue
-        power = torch.zeros(disc.n_points, device=rows.device)
-        for reference, block in _blocks(references, label, rows):
-            image = store.images(block)
-            predicted = _predict(store, reference, rotation[block], shift_px[block], block) * scale[block][:, None]
-            image[:, : predicted.shape[1]] -= predicted
-            power += image.abs().square().sum(0)
-        spectrum = disc.shell_mean(power / len(rows)) / store.window_power
-        known = torch.zeros_like(spectrum, dtype=torch.bool)
-        known[disc.shell.unique()] = True
-        noise[g] = torch.where(known & (spectrum > 0), spectrum, before[g])
-    return noise
+    members = [torch.nonzero((store.group == g) & (label >= 0)).squeeze(1) for g in range(len(before))]
+    rows = torch.cat([of_group[:: max(1, len(of_group) // IMAGES_PER_GROUP)] for of_group in members])
+    power = torch.zeros(len(before), disc.n_points, device=rows.device)
+    for reference, block in _blocks(references, label, rows):
+        image = store.images(block)
+        predicted = _predict(store, reference, rotation[block], shift_px[block], block) * scale[block][:, None]
+        image[:, : predicted.shape[1]] -= predicted
+        power.index_add_(0, store.group[block], image.abs().square())
+    number = torch.bincount(store.group[rows], minlength=len(before)).clamp(min=1)
+    spectrum = torch.stack([disc.shell_mean(p) for p in power / number[:, None]]) / store.window_power
+    known = torch.zeros_like(spectrum, dtype=torch.bool)
+    known[:, disc.shell.unique()] = True
+    return torch.where(known & (spectrum > 0), spectrum, before)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +64,7 @@ class Amplitudes:
 
 def image_amplitudes(
     store: CoefficientStore,
-    references: Sequence[Reference],
+    references: Iterable[Reference],
     label: Int64[Tensor, " n"],
     rotation: Float[Tensor, "n 3 3"],
     shift_px: Float[Tensor, "n 2"],
@@ -97,7 +93,7 @@ def amplitudes_of(cross: Float[Tensor, " n"], power: Float[Tensor, " n"], known:
 
 
 def _blocks(
-    references: Sequence[Reference], label: Int64[Tensor, " n"], rows: Int64[Tensor, " b"]
+    references: Iterable[Reference], label: Int64[Tensor, " n"], rows: Int64[Tensor, " b"]
 ) -> Iterator[tuple[Reference, Int64[Tensor, " b2"]]]:
     """The rows, a few at a time, with their reference."""
     for number, reference in enumerate(references):

@@ -190,7 +190,10 @@ class FoldSums:
 
     def of_halves(self) -> Float[Tensor, "2 v 3"]:
         """Of either half set."""
-        return torch.stack([sum(self.parts[h * FOLDS + 1 : (h + 1) * FOLDS], self.parts[h * FOLDS]) for h in (0, 1)])
+        halves = self.parts[0].new_zeros(2, *self.parts[0].shape)
+        for i, part in enumerate(self.parts):
+            halves[i // FOLDS] += part
+        return halves
 
 
 def fold_sums(
