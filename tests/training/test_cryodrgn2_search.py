@@ -105,9 +105,9 @@ def test_poses_are_of_the_last_levels_grid(trained):
 
 
 def test_raster_and_network_give_the_same_poses(trained, truth):
-    """To a step of the last grid; the two differ by less than either does from the truth."""
+    """To a step of the last grid, but for a few that two basins suit; the two differ by less than either does from the truth."""
     schedule = replace(FLEXIBLE, levels=3)
-    rows, field = torch.arange(24), trained.model.field
+    rows, field = torch.arange(96), trained.model.field
     radii = [9.0, 11.0, 13.0, 15.0]
     raster = search_poses(trained.images, rows, lambda radius: Reference.of_field(field, radius), radii, schedule)
     exact = search_poses(trained.images, rows, lambda radius: FieldReference(field, radius), radii, schedule)
@@ -116,7 +116,8 @@ def test_raster_and_network_give_the_same_poses(trained, truth):
     last_deg, last_px = spacing_deg(schedule.grid_order + 3), 2 * (10 / 128 * 32) / 13 / 2**3
     assert float(apart_deg.median()) < 1.1 * last_deg
     assert float((apart_deg < 2 * last_deg).float().mean()) > 0.9
-    assert float((apart_px < 2.1 * last_px).float().mean()) > 0.9
+    assert float(apart_px.median()) < 1.1 * last_px
+    assert float((apart_px < 2.1 * last_px).float().mean()) > 0.8
     error_deg = geodesic_deg(raster.rotation[:, 0], truth[0][rows])
     assert float(apart_deg.median()) < float(error_deg.median())
     torch.testing.assert_close(raster.score[:, 0], exact.score[:, 0], rtol=0.05, atol=5.0)

@@ -6,7 +6,7 @@ import pytest
 
 from cryodrake.errors import JobStopped
 from cryodrake.io.job import JobFolder
-from cryodrake.training import abinit, conformations, refinement, settling
+from cryodrake.training import abinit, conformations, refinement, searches, settling
 from cryodrake.training import results as results_module
 from cryodrake.training.bootstrap import Stage
 from cryodrake.training.config import AbinitConfig
@@ -39,7 +39,7 @@ def quick(shortened):
     with pytest.MonkeyPatch.context() as patch:
         shortened(patch, QUICK, batch=30, most_starts=2)
         patch.setattr(settling, "MOST_PASSES", 5)
-        patch.setattr(abinit, "ROWS_PER_PROGRESS", 20)
+        patch.setattr(searches, "ROWS_PER_PROGRESS", 20)
         patch.setattr(refinement, "COARSEST_DEG", 40.0)
         patch.setattr(refinement, "STEP_AT_EDGE", 8.0)
         patch.setattr("cryodrake.inference.alignment._COARSE_ORDER", 1)
