@@ -65,6 +65,6 @@ def test_it_prints_a_link_that_opens_and_ctrl_c_ends_it(job, interruptible):
             with pytest.raises(urllib.error.HTTPError, match="403"):
                 urllib.request.urlopen(link[:-1], timeout=20)
             process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0
+            assert process.wait(20) == 0
         finally:
             process.kill()

@@ -39,17 +39,21 @@ def small_model(store):
     return RigidModel(MLPField(store.box, store.box_A, sigma_px, positions=3 * store.box // 2, width=64, depth=3))
 
 
-@pytest.fixture(scope="module")
-def trained(data, store, truth, tmp_path_factory):
-    """The run after a few epochs at the true poses, quickly."""
+def train(data, store, truth, folder, epochs):
+    """The run after some epochs at the true poses, quickly."""
     config = AbinitConfig(particles=data / "particles.star", out=data / "none", preset="cryodrgn2", device="cpu")
     poses = PoseTable(truth[0].clone(), truth[1].clone(), torch.zeros(store.n), torch.arange(store.n) % 2 + 1)
-    schedule = replace(FLEXIBLE, epochs=4, search_every=100, learning_rate=2e-3)
-    job = JobFolder.create(tmp_path_factory.mktemp("trained") / "job")
+    schedule = replace(FLEXIBLE, epochs=epochs, search_every=100, learning_rate=2e-3)
+    job = JobFolder.create(folder / "job")
     run = Cryodrgn2Run(config, job, QuietReporter(), store, small_model(store), poses, schedule)
     run.progress.epoch = 2
     run.train()
     return run
+
+
+@pytest.fixture(scope="module")
+def trained(data, store, truth, tmp_path_factory):
+    return train(data, store, truth, tmp_path_factory.mktemp("trained"), 4)
 
 
 def test_training_at_true_poses_makes_the_map(trained, data):
@@ -104,8 +108,9 @@ def test_poses_are_of_the_last_levels_grid(trained):
         assert float(geodesic_deg(grid, rotation.expand_as(grid)).min()) < 0.02
 
 
-def test_raster_and_network_give_the_same_poses(trained, truth):
-    """To a step of the last grid, but for a few that two basins suit; the two differ by less than either does from the truth."""
+def test_raster_and_network_give_the_same_poses(data, store, truth, tmp_path):
+    """To a step of the last grid; the two differ by less than either does from the truth."""
+    trained = train(data, store, truth, tmp_path, 16)  # a vague map leaves more images two shifts that suit
     schedule = replace(FLEXIBLE, levels=3)
     rows, field = torch.arange(96), trained.model.field
     radii = [9.0, 11.0, 13.0, 15.0]
@@ -117,7 +122,7 @@ def test_raster_and_network_give_the_same_poses(trained, truth):
     assert float(apart_deg.median()) < 1.1 * last_deg
     assert float((apart_deg < 2 * last_deg).float().mean()) > 0.9
     assert float(apart_px.median()) < 1.1 * last_px
-    assert float((apart_px < 2.1 * last_px).float().mean()) > 0.8
+    assert float((apart_px < 2.1 * last_px).float().mean()) > 0.9
     error_deg = geodesic_deg(raster.rotation[:, 0], truth[0][rows])
     assert float(apart_deg.median()) < float(error_deg.median())
     torch.testing.assert_close(raster.score[:, 0], exact.score[:, 0], rtol=0.05, atol=5.0)
