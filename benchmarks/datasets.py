@@ -54,7 +54,8 @@ HETEROGENEOUS: Sets = {
     # One level of noise: the ribosome's own SNR is 0.5, the spike's and the polymerase's 0.05 and 0.06.
     "H5": ((_80S, _SPIKE, _POLYMERASE), "C1", {"centre_each": True, "apix": 6.25, "n": 6000, "snr": 0.2, "seed": 11}),
 }
-ALL = SETS | HETEROGENEOUS
+LARGE: Sets = {"R20k": ((_RIBOSOME,), "C1", {"n": 20_000, "box": 128, "shift_px": 10.0, "snr": 0.04, "seed": 9})}  # 1.3 GB
+ALL = SETS | HETEROGENEOUS | LARGE
 
 
 def make(name: str, out: Path, shared: Path, **changes: Any) -> Path:
@@ -81,11 +82,12 @@ def main(
     """Make sets.
 
     Args:
-        names: any of R1 R2 spike betagal preferred procedural H1 H1f H1spike H2 H3 H4 H5, or all.
+        names: any of R1 R2 spike betagal preferred procedural H1 H1f H1spike H2 H3 H4 H5 R20k; all: these without R20k, which is
+            large.
         out: cache folder.
         shared: folder that holds data/maps and data/models.
     """
-    for name in ALL if names == ("all",) else names:
+    for name in SETS | HETEROGENEOUS if names == ("all",) else names:
         folder = make(name, out, shared)
         print(f"{name}: {folder}/particles.star  truth {folder}/truth/volumes  symmetry {ALL[folder.name][1]}")
 

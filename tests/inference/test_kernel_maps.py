@@ -5,7 +5,7 @@ import torch
 
 from cryodrake.inference.kernel_maps import LEAST, kernel_sums
 from cryodrake.inference.neighbours import set_sizes
-from cryodrake.inference.reconstruct import accumulate, shell_of
+from cryodrake.inference.reconstruct import accumulate
 from cryodrake.physics.ball_grid import BallGrid
 
 BOX = 32
@@ -25,7 +25,7 @@ def halves(n):
 def test_each_shell_holds_the_sums_of_its_number_of_nearest_images(scene):
     nearest = halves(600)
     found = kernel_sums(scene.images, scene.rotation, scene.shift_px, nearest, GRID, 13.0, BANDWIDTHS)
-    shell = shell_of(GRID, torch.device("cpu")).clamp(max=BOX // 2)
+    shell = GRID.shells().clamp(max=BOX // 2)
     sizes = set_sizes(300, LEAST, BANDWIDTHS)
     assert set(found.n_images.tolist()) <= {2 * size for size in sizes}
     for n_images in found.n_images.unique().tolist():

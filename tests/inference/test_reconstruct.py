@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cryodrake.inference.likelihood import shift_phases
-from cryodrake.inference.reconstruct import accumulate, shell_means, shell_of, solve
+from cryodrake.inference.reconstruct import accumulate, shell_means, solve
 from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fsc import fsc
 from cryodrake.physics.slices import backproject, symmetrise
@@ -66,7 +66,7 @@ def test_sums_are_the_back_projected_images_and_ctfs(scene):
 def test_a_prior_shrinks_shell_by_shell(scene, sums):
     """num/(den + ridge·mean + 1/τ²): with 1/τ² equal to the shell's mean weight, about half is left."""
     grid = BallGrid(BOX, BOX / 2)
-    shell = shell_of(grid, sums.device)
+    shell = grid.shells(sums.device)
     mean_weight = shell_means(sums[:, 2], shell, int(shell.max()) + 1)
     plain, half = solve(sums, grid, ridge=1e-6), solve(sums, grid, mean_weight, ridge=1e-6)
     assert float(half.std() / plain.std()) == pytest.approx(0.5, abs=0.06)
@@ -81,8 +81,8 @@ def test_unseen_directions_are_empty_and_finite():
 
 def test_shell_means_of_voxels():
     grid = BallGrid(16, 4.0)
-    shell = shell_of(grid, torch.device("cpu"))
-    length = grid.frequencies().norm(dim=1)
+    shell = grid.shells()
+    length = grid.lengths()
     means = shell_means(length, shell, 12)
     assert shell.tolist() == [round(x) for x in length.tolist()]
     for s in range(6):

@@ -106,9 +106,12 @@ def test_half_balls_are_cut_from_the_whole_transform(radius):
     torch.testing.assert_close(unraster(values, grid), centred_resize(expected, 16, 3) / window, atol=1e-5, rtol=1e-5)
 
 
-def test_lengths_are_those_of_the_frequencies():
-    grid = BallGrid(16, 7.5)
-    torch.testing.assert_close(grid.lengths(), grid.frequencies().norm(dim=1))
+def test_voxels_lie_where_the_half_ball_has_them():
+    grid = BallGrid(16, 7.5, 3)
+    zyx = itertools.product(range(-grid.half, grid.half + 1), range(-grid.half, grid.half + 1), range(grid.half + 2))
+    expected = torch.tensor([math.hypot(*k) / 3 for k in zyx])
+    torch.testing.assert_close(grid.lengths(), expected)
+    assert torch.equal(grid.shells(), expected.round().long())
 
 
 def test_unraster_undoes_raster_but_for_the_interpolation_window(blobs):

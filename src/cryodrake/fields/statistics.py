@@ -4,7 +4,7 @@ Sums are (v 3) on a BallGrid, columns (re, im) of Σ C·Y/σ² and Σ C²/σ², 
 """
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from cryodrake.physics import masks
@@ -15,14 +15,9 @@ from cryodrake.physics.slices import unraster
 RIDGE = 0.1  # of the shell's mean weight, where nothing is known about the signal's power
 
 
-def voxel_shells(grid: BallGrid, device: str | torch.device = "cpu") -> Int64[Tensor, " v"]:
-    """round(|k|) of every voxel of a half ball."""
-    return grid.lengths(device).round().long()
-
-
 def shell_weight(sums: Float[Tensor, "v 3"], grid: BallGrid) -> Float[Tensor, " s"]:
     """Mean of the weights over each shell 0 … box/2; empty shells have the smallest positive float."""
-    shell = voxel_shells(grid, sums.device)
+    shell = grid.shells(sums.device)
     n = grid.box // 2 + 1
     keep = shell < n
     total = sums.new_zeros(n).index_add_(0, shell[keep], sums[keep, 2])
@@ -31,7 +26,7 @@ def shell_weight(sums: Float[Tensor, "v 3"], grid: BallGrid) -> Float[Tensor, " 
 
 def wiener_map(sums: Float[Tensor, "v 3"], grid: BallGrid, ridge: Float[Tensor, " s"]) -> Float[Tensor, "d d d"]:
     """numerator / (weight + ridge(shell)) as a density, gridding-corrected; beyond the last shell its ridge is used."""
-    floor = ridge[voxel_shells(grid, sums.device).clamp(max=len(ridge) - 1)]
+    floor = ridge[grid.shells(sums.device).clamp(max=len(ridge) - 1)]
     return unraster(sums[:, :2] / (sums[:, 2] + floor)[:, None], grid)
 
 

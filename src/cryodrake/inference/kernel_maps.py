@@ -21,7 +21,7 @@ from torch import Tensor
 from cryodrake.fields.statistics import edge_px
 from cryodrake.inference.ball_mask import BallMask
 from cryodrake.inference.neighbours import set_sizes
-from cryodrake.inference.reconstruct import RIDGE, accumulate, shell_means, shell_of
+from cryodrake.inference.reconstruct import RIDGE, accumulate, shell_means
 from cryodrake.inference.source import AbstractImages
 from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.masks import sphere
@@ -86,7 +86,7 @@ class _Judge:
 
     def __init__(self, grid: BallGrid, radius_px: float, device: torch.device):
         self.n_shells = grid.box // 2 + 1
-        self.shell = shell_of(grid, device).clamp(max=self.n_shells - 1)
+        self.shell = grid.shells(device).clamp(max=self.n_shells - 1)
         length = grid.lengths(device)
         self._inside = (length < grid.radius + 0.5) & (length > 0)
         self._mask = BallMask(grid, sphere(grid.box, radius_px, edge_px(grid.box), device))

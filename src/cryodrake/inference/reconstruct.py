@@ -35,11 +35,6 @@ def accumulate(
     return symmetrise(sums, grid)
 
 
-def shell_of(grid: BallGrid, device: torch.device) -> Int64[Tensor, " v"]:
-    """Shell round(|k|) of each voxel."""
-    return grid.lengths(device).round().long()
-
-
 def shell_means(values: Float[Tensor, " v"], shell: Int64[Tensor, " v"], n_shells: int) -> Float[Tensor, " s"]:
     """Mean over the voxels of each shell; 0 for shells without voxels."""
     total = values.new_zeros(n_shells).index_add_(0, shell, values)
@@ -50,8 +45,7 @@ def solve(
     sums: Float[Tensor, "v 3"], grid: BallGrid, prior_inverse: Float[Tensor, " s"] | None = None, ridge: float = RIDGE
 ) -> Float[Tensor, "d d d"]:
     """Map (d = grid.box) from the sums: num/(den + ridge·⟨den⟩_shell + 1/τ²_shell), zero beyond the radius and at k = 0."""
-    length = grid.lengths(sums.device)
-    shell = length.round().long()
+    length, shell = grid.lengths(sums.device), grid.shells(sums.device)
     n_shells = int(shell.max()) + 1
     den = sums[:, 2]
     floor = ridge * shell_means(den, shell, n_shells)

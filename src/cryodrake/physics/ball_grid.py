@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 
@@ -37,9 +37,6 @@ class BallGrid:
         x = torch.arange(self.half + 2, device=device, dtype=torch.float32).square()
         return (zy[:, None, None] + zy[:, None] + x).sqrt().flatten() / self.oversampling
 
-    def frequencies(self, device: str | torch.device = "cpu") -> Float[Tensor, "v 3"]:
-        """(x, y, z) frequency of each voxel, cycles per box; where its length is enough, `lengths` takes a third of the memory."""
-        zy = torch.arange(-self.half, self.half + 1, device=device, dtype=torch.float32)
-        x = torch.arange(self.half + 2, device=device, dtype=torch.float32)
-        z, y, x = torch.meshgrid(zy, zy, x, indexing="ij")
-        return torch.stack([x, y, z], dim=-1).reshape(-1, 3) / self.oversampling
+    def shells(self, device: str | torch.device = "cpu") -> Int64[Tensor, " v"]:
+        """Shell round(|k|) of each voxel."""
+        return self.lengths(device).round().long()

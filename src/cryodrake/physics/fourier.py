@@ -46,13 +46,13 @@ def coeff_to_volume(coeff: Complex[Tensor, "*r d d d"]) -> Float[Tensor, "*r d d
 
 
 def volume_to_half(volume: Float[Tensor, "*r d d d"]) -> Complex[Tensor, "*r d d h"]:
-    """The half of `volume_to_coeff` with kx = 0 … d/2 (at -d/2 in z and y as there), in half the time and memory; d is even."""
+    """The half of `volume_to_coeff` with kx = 0 … d/2, h = d/2 + 1 of them, z and y centred as there; d is even."""
     half = torch.fft.rfftn(torch.fft.ifftshift(volume, _VOLUME_AXES), dim=_VOLUME_AXES)
     return torch.fft.fftshift(half, _VOLUME_AXES[:2]) / volume.shape[-1]
 
 
 def half_to_volume(half: Complex[Tensor, "*r d d h"]) -> Float[Tensor, "*r d d d"]:
-    """Inverse of `volume_to_half`; the plane kx = 0 must be its own conjugate."""
+    """Inverse of `volume_to_half`; values on the plane kx = 0 must be conjugate at k and -k, as those of a real volume are."""
     d = half.shape[-2]
     volume = torch.fft.irfftn(torch.fft.ifftshift(half, _VOLUME_AXES[:2]), s=(d, d, d), dim=_VOLUME_AXES)
     return torch.fft.fftshift(volume, _VOLUME_AXES) * d

@@ -22,7 +22,7 @@ from jaxtyping import Complex, Float, Int64
 from torch import Tensor
 
 from cryodrake.inference.likelihood import shift_phases
-from cryodrake.inference.reconstruct import shell_means, shell_of, solve
+from cryodrake.inference.reconstruct import shell_means, solve
 from cryodrake.inference.reference import box_for_radius, in_box
 from cryodrake.inference.source import AbstractImages
 from cryodrake.inference.states import States, component_columns, expected_residual, infer_states
@@ -72,7 +72,7 @@ class SubspaceFit:
         self.volumes = torch.zeros(latents.shape[1] + 1, box, box, box, device=mean.device)
         self.volumes[0] = in_box(mean, box)
         self.states = States.known(latents)
-        self.shell = shell_of(self.grid, mean.device)
+        self.shell = self.grid.shells(mean.device)
         self.prior_inverse: Float[Tensor, " s"] | None = None
         self._ascend(self.states)
 
