@@ -13,19 +13,17 @@ runs     `cryodrake abinit` as a command on simulated sets of the built-in compl
 import argparse
 import math
 import os
-import re
 import shutil
 import statistics
 import time
-from collections import defaultdict
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import commands
 import machine
 import torch
+from phases import running_seconds, seconds_by_phase
 from synthetic_images import SyntheticImages
 from tables import table, write_json
 
@@ -86,22 +84,8 @@ def phase_seconds(n: int, box: int, options: argparse.Namespace) -> dict[str, fl
     if cost.return_code != 0:
         raise RuntimeError(f"the run failed:\n{commands.end_of(job.with_suffix('.log'))}")
     finished = JobFolder(job)
-    events = [event for event in finished.events() if event["event"] in ("phase", "verdict")]
-    saved = finished.load_latest()
-    phases = _phases(events, saved[2]["history"] if saved else [])
-    rest = cost.wall_s - (events[-1]["time"] - events[0]["time"])
-    return {**phases, "start-up, figures": rest, "whole command": cost.wall_s}
-
-
-def _phases(events: list[dict[str, Any]], history: list[dict[str, Any]]) -> dict[str, float]:
-    """Median seconds of phases of one kind: their names without numbers, refinement by what it searched."""
-    taken: dict[str, list[float]] = defaultdict(list)
-    for event, following in pairwise(events):
-        kind, number = re.fullmatch(r"(\D*?)\s*(\d*)", event.get("name", "")).groups()
-        if kind == "refine":
-            kind = "global pass" if history[int(number) - 1]["whole"] else "local pass"
-        taken[kind].append(following["time"] - event["time"])
-    return {kind: statistics.median(seconds) for kind, seconds in taken.items()}
+    rest = cost.wall_s - running_seconds(finished)
+    return {**seconds_by_phase(finished), "start-up, figures": rest, "whole command": cost.wall_s}
 
 
 def slope(xs: list[float], seconds: list[float]) -> float:

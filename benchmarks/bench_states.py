@@ -1,10 +1,12 @@
 """Whole runs on structures that move or differ: `cryodrake abinit` with states or classes, as a command, against the truth.
 
     python benchmarks/bench_states.py H1 H2 H5 --seeds 3          python benchmarks/bench_states.py H1 --abinit "--zdim 8"
+    python benchmarks/bench_states.py H1 H3 --true-poses
 
 Sets by the names of `benchmarks/datasets.py`, made where they are missing; H4 is the rigid one. Each is run with the options of
 OPTIONS, which `--abinit` replaces. Every result is a line of the --out file as soon as it is there, with all that `cryodrake
-evaluate` says of it, curves left out.
+evaluate` says of it, curves left out, and the seconds of its phases. With `--true-poses` it is `cryodrake train` on the
+poses of the truth instead: what the same method reaches where poses are no question.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from typing import Any
 import commands
 import datasets
 import machine
+from phases import seconds_by_phase
 from tables import table
 
 from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
@@ -37,13 +40,19 @@ def run_once(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any
     shutil.rmtree(job, ignore_errors=True)
     log = job.with_suffix(".log")
     given = (options.abinit or OPTIONS.get(name, USUAL)).split()
-    line = ["abinit", str(data / "particles.star"), "-o", str(job), "--seed", str(seed), *given]
+    if options.true_poses:
+        line = ["train", str(data / "truth" / "particles.star"), "--datadir", str(data)]
+    else:
+        line = ["abinit", str(data / "particles.star")]
+    line += ["-o", str(job), "--seed", str(seed), *given]
     cost = commands.run(line, options.threads, log)
-    record = {"set": name, "seed": seed, "options": given, "commit": machine.commit(), **asdict(cost), "share": cost.share}
+    record = {"set": name, "seed": seed, "options": [line[0], *given], "commit": machine.commit()}
+    record |= {**asdict(cost), "share": cost.share}
     if cost.return_code:
         return record | {"failed": commands.end_of(log)}
     status = JobFolder(job).status
     record |= {"said_converged": status["converged"], "verdict": status["verdict"], "found": judged(job, data)}
+    record["phases_s"] = {kind: round(seconds, 2) for kind, seconds in seconds_by_phase(JobFolder(job)).items()}
     if not options.keep:
         shutil.rmtree(job)
     return record
@@ -89,6 +98,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--abinit", default="", help='options of the command, in one string: "--zdim 8"')
+    parser.add_argument("--true-poses", action="store_true", help="`train` on the true poses in place of `abinit`")
     parser.add_argument("--data", type=Path, default=OUT / "data", help="cache of datasets.py")
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder that holds data/maps and data/models")
     parser.add_argument("--out", type=Path, default=OUT / "states.jsonl")
