@@ -15,7 +15,7 @@ def seconds_by_phase(job: JobFolder) -> dict[str, float]:
     history = saved[2]["history"] if saved else []
     taken: dict[str, list[float]] = defaultdict(list)
     for event, following in pairwise(events):
-        kind, number = re.fullmatch(r"(\D*?)\s*(\d*)", event.get("name", "")).groups()
+        kind, number = re.findall(r"(\D*?)\s*(\d*)$", event.get("name", ""))[0]
         if kind == "refine":
             kind = "global pass" if history[int(number) - 1]["whole"] else "local pass"
         taken[kind].append(following["time"] - event["time"])

@@ -18,7 +18,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import tyro
-from process import run_stamped
+from process import Run, run_stamped
 
 from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
 from cryodrake.analysis.evaluate_images import evenly_spaced
@@ -103,7 +103,7 @@ def _read(path: Path) -> np.ndarray:
         return np.asarray(file.data, dtype=np.float64)
 
 
-def _cryodrgn(options: Options, work: Path, arguments: list[str], name: str):
+def _cryodrgn(options: Options, work: Path, arguments: list[str], name: str) -> Run:
     command = [str(options.cryodrgn_python.absolute().with_name("cryodrgn")), *arguments]
     return run_stamped(command, options.data, options.threads, work / f"{name}.log").checked(work / f"{name}.log")
 
