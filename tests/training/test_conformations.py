@@ -12,6 +12,7 @@ from cryodrake.training.anchors import anchors_of
 from cryodrake.training.conformations import Conformations
 from cryodrake.training.events import QuietReporter
 from cryodrake.training.images import WeightedImages
+from cryodrake.training.local_filter import BANDS
 from cryodrake.training.state import RunState
 
 OFF_DEG = 4.0
@@ -104,7 +105,7 @@ def test_each_image_is_posed_against_a_map_without_its_fold(hinge, monkeypatch):
         seen.append({})
         poses = hinge.rotation, hinge.shift_px, states, start, 16.0
         step = conformations.component_step(run.images, hinge.label, *poses)
-        run.state.component_fsc = torch.ones(3, 17)
+        run.state.component_noise = torch.zeros(3, BANDS + 1)
         run._pose(states, step)
     scale = float(seen[0][0][0].std())
     change = {fold: max(float((a - b).abs().max()) for a, b in zip(seen[0][fold], seen[1][fold], strict=True)) for fold in seen[0]}

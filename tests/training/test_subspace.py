@@ -150,7 +150,7 @@ def test_sums_are_the_gradient_of_the_expected_likelihood(hinge, step):
 
 def test_maps_of_states_are_nearer_to_the_truth_than_the_mean(hinge, step):
     states, found = step
-    maps = as_references(found.volumes(), found.agreement(hinge.mask), hinge.mask)
+    maps = as_references(found.volumes(), found.noise(hinge.mask), hinge.mask)
     gains = []
     for s, truth in enumerate(true_maps(hinge)):
         z = states.mean[hinge.state == s].mean(0)

@@ -15,8 +15,8 @@ from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.source import AbstractImages
 from cryodrake.inference.states import States, component_columns, expected_residual
 from cryodrake.physics.ball_grid import BallGrid
-from cryodrake.physics.fsc import fsc
 from cryodrake.physics.slices import backproject, raster, slice_ball, symmetrise
+from cryodrake.training.local_filter import apply_local, band_noise, local_weights
 from cryodrake.training.refinement import FOLDS
 from cryodrake.training.solvent import apply_filter, flatten_solvent
 from cryodrake.training.subspace import preconditioned
@@ -48,13 +48,11 @@ class ComponentStep:
         """From all images but those that these sums are of."""
         return self.start + preconditioned(self.sums.sum(0) - fold, self.moment, self.grid)
 
-    def agreement(self, mask: Float[Tensor, "d d d"]) -> Float[Tensor, "r s"]:
-        """FSC that each component of all images has with the truth's, reckoned from the half sets' under the mask: 2F/(1+F)."""
+    def noise(self, mask: Float[Tensor, "d d d"]) -> Float[Tensor, "r b"]:
+        """Variance of the noise of each component of all images under the mask, in each of the local filter's bands."""
         halves = [self.start + preconditioned(sums, self.moment, self.grid) for sums in self.sums]
-        curves = torch.stack([fsc(*(flatten_solvent(v, mask) for v in pair)) for pair in zip(*halves, strict=True)]).clamp(min=0)
-        curves[:, int(self.grid.radius) + 1 :] = 0
-        curves[:, 0] = curves[:, 1]
-        return 2 * curves / (1 + curves)
+        pairs = (torch.stack([flatten_solvent(v, mask) for v in pair]) for pair in zip(*halves, strict=True))
+        return torch.stack([band_noise(pair, mask) for pair in pairs])
 
 
 def component_sums(
@@ -89,8 +87,10 @@ def component_step(
     start: Float[Tensor, "r d d d"],
     radius: float,
 ) -> ComponentStep:
-    """The step from `start` up to `radius`; label as in `refinement.fold_labels`."""
+    """The step from `start` up to `radius`, beyond which nothing is kept; label as in `refinement.fold_labels`."""
     grid = BallGrid(start.shape[-1], radius)
+    within = (torch.arange(start.shape[-1] // 2 + 1, device=start.device) <= radius).float()
+    start = torch.stack([apply_filter(volume, within) for volume in start])
     ball = raster(start, grid)
     halves = []
     for h in (0, 1):
@@ -100,7 +100,11 @@ def component_step(
 
 
 def as_references(
-    volumes: Float[Tensor, "r d d d"], curves: Float[Tensor, "r s"], mask: Float[Tensor, "d d d"]
+    volumes: Float[Tensor, "r d d d"], noise: Float[Tensor, "r b"], mask: Float[Tensor, "d d d"]
 ) -> Float[Tensor, "r d d d"]:
-    """Masked by the particle's shape and filtered by what is known of each."""
-    return torch.stack([apply_filter(flatten_solvent(v, mask), curve) for v, curve in zip(volumes, curves, strict=True)])
+    """Masked by the particle's shape and filtered by where each stands out from its noise.
+
+    What moves is in one place: the weights keep a component there, where a filter by shells would keep its noise elsewhere.
+    """
+    bare = (flatten_solvent(volume, mask) for volume in volumes)
+    return torch.stack([apply_local(v, local_weights(v, level)) for v, level in zip(bare, noise, strict=True)])

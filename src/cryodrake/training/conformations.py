@@ -138,7 +138,7 @@ class Conformations:
         start = torch.cat([self._mean()[None], torch.stack([in_box(v, self.store.box) for v in small[1:]])])
         radius = min(refinement.seen_radius(self.halves.inside), self.store.box / 2)
         step = component_step(self.images, self.label, state.joint_rotation, state.joint_shift_px, states, start, radius)
-        state.components, state.component_fsc = step.volumes(), step.agreement(self.mask)
+        state.components, state.component_noise = step.volumes(), step.noise(self.mask)
         record = {"log_marginal": float(states.log_marginal.mean()), "radius": radius}
         if not last:
             record |= self._pose(states, step)
@@ -198,7 +198,7 @@ class Conformations:
             rows = torch.nonzero(self.label == number).squeeze(1)
             poses = state.joint_rotation[rows], state.joint_shift_px[rows]
             fold = component_sums(self.images, rows, *poses, states[rows], start, step.grid)
-            volumes = as_references(step.without(fold), state.component_fsc, self.mask)
+            volumes = as_references(step.without(fold), state.component_noise, self.mask)
             ball = raster(torch.stack([in_box(v, grid.box) for v in volumes]), grid)
             for a, mix in enumerate(_coefficients(centres)):
                 self._polish(rows[(nearest[rows] == a) & ~doubtful[rows]], Reference(_mixed(ball, mix), grid))

@@ -28,10 +28,10 @@ def write_latents(job: JobFolder, state: RunState) -> None:
 
 
 def state_components(found: Conformations, consensus: Float[Tensor, "d d d"]) -> Float[Tensor, "r d d d"]:
-    """The mean and the components as densities, each filtered by what is known of it; zero components where nothing moves."""
+    """Mean and components as densities, filtered by where they stand out from noise; zero components where nothing moves."""
     state = found.state
     if state.is_flexible:
-        return as_references(state.components, state.component_fsc, found.mask)
+        return as_references(state.components, state.component_noise, found.mask)
     return torch.cat([consensus[None], consensus.new_zeros(state.latents.shape[1], *consensus.shape)])
 
 

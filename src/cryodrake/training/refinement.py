@@ -26,7 +26,7 @@ from cryodrake.physics.fourier import volume_to_coeff
 from cryodrake.physics.fsc import crossing_shell, fsc, shell_index
 from cryodrake.physics.grids import ring_base, shift_grid
 from cryodrake.physics.rotations import random_rotations
-from cryodrake.training.local_filter import apply_local, local_weights
+from cryodrake.training.local_filter import apply_local, band_noise, local_weights
 from cryodrake.training.solvent import apply_filter, flatten_solvent, fsc_of_part, particle_mask, solvent_mask
 
 FOLDS = 4
@@ -169,7 +169,8 @@ class HalfMaps:
     @cached_property
     def joint_weights(self) -> Float[Tensor, "b d d d"]:
         """Share of the signal in the map of both half sets, where it is and in each band of shells."""
-        return local_weights(torch.stack([flatten_solvent(volume, self.particle) for volume in self.raw]), self.particle)
+        bare = torch.stack([flatten_solvent(volume, self.particle) for volume in self.raw])
+        return local_weights(bare.mean(0), band_noise(bare, self.particle))
 
 
 def fold_labels(half: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from cryodrake.training.local_filter import BANDS
+
 
 @dataclass(eq=False)
 class RunState:
@@ -28,7 +30,7 @@ class RunState:
         maps: (2 f d d d) references of the half sets' folds, filtered and masked; before the halves part, the same map throughout.
         fsc: (s,) between the half maps.
         latents, precision: posterior mean and precision of each image's state; components (r d d d): mean and components of
-            the maps, unfiltered; component_fsc: (r s) what is known of them; none of it where zdim is 0.
+            the maps, unfiltered; component_noise: (r b) of each, by bands of shells (`local_filter`); none of it where zdim is 0.
         gain: log likelihood per unseen image that states bring, None while nobody has asked; is_flexible: whether that is more
             than chance; share: of the mean's power, the prior of the components, 0 for none.
         start_maps: the starts' maps in their reduced box; starts: one entry per start; history: one entry per refinement
@@ -54,7 +56,7 @@ class RunState:
     latents: Float[Tensor, "n z"]
     precision: Float[Tensor, "n z z"]
     components: Float[Tensor, "r d d d"]
-    component_fsc: Float[Tensor, "r s"]
+    component_noise: Float[Tensor, "r b"]
     phase: str = "bootstrap"
     iteration: int = 0
     active: int = 0
@@ -90,7 +92,7 @@ class RunState:
             latents=torch.zeros(n, zdim, device=device),
             precision=torch.zeros(n, zdim, zdim, device=device),
             components=torch.zeros(0, box, box, box, device=device),
-            component_fsc=torch.zeros(0, box // 2 + 1, device=device),
+            component_noise=torch.zeros(0, BANDS + 1, device=device),
             active=n,
         )
 
