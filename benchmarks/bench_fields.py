@@ -72,7 +72,8 @@ def simulate_sums(density: Tensor, box_A: float, n: int, snr: float, grid: BallG
     for i, rows in enumerate(blocks):
         image, transfer = clean(rows)
         image += math.sqrt(variance / 2) * torch.randn(image.shape, generator=g).to(image.device)
-        sums[i % 2] += backproject(image * transfer[..., None] / variance, transfer**2 / variance, grid, rotation[rows], disc.kxy)
+        weights = transfer**2 / variance
+        backproject(image * transfer[..., None] / variance, weights, grid, rotation[rows], disc.kxy, onto=sums[i % 2])
     return torch.stack([symmetrise(half, grid) for half in sums])
 
 

@@ -48,9 +48,14 @@ def cases(box: int, radius: float, columns: int) -> dict[str, tuple[int, Callabl
     volumes, rotations = torch.randn(r, box, box, box, generator=g), random_rotations(n, g)
     ball, where = raster(volumes, grid), (grid, rotations, kxy)
     values, weights = torch.randn(n, k, columns, generator=g), torch.rand(n, k, generator=g)
+    onto = torch.zeros(grid.n_voxels, columns + 1)
     found = {
         "read": (n * k, lambda: cells.read(ball, *where), lambda: slices_compiled.read(ball, *where)),
-        "add": (n * k, lambda: cells.add(values, weights, *where), lambda: slices_compiled.add(values, weights, *where)),
+        "add": (
+            n * k,
+            lambda: cells.add(values, weights, *where, onto),
+            lambda: slices_compiled.add(values, weights, *where, onto),
+        ),
     }
     if r == 1:
         matched, shift_px = torch.view_as_complex(values), torch.randn(n, 2, generator=g)

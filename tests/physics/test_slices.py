@@ -236,8 +236,12 @@ def test_the_compiled_loops_are_their_twins(columns, monkeypatch):
     for least in (1 << 30, 1):
         monkeypatch.setattr(compiled, "LEAST", least)
         torch.testing.assert_close(slices_compiled.read(ball, *where), cells.read(ball, *where), atol=1e-4, rtol=0)
-        added = slices_compiled.add(values, weights, *where)
-        torch.testing.assert_close(added, cells.add(values, weights, *where), atol=1e-4, rtol=1e-4)
+        before = torch.randn(grid.n_voxels, columns + 1, generator=torch.Generator().manual_seed(9))
+        loops, twin = before.clone(), before.clone()
+        slices_compiled.add(values, weights, *where, loops)
+        cells.add(values, weights, *where, twin)
+        torch.testing.assert_close(loops, twin, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(loops - before, backproject(values, weights, *where), atol=1e-4, rtol=1e-4)
 
 
 def test_other_number_types_take_the_torch_path():

@@ -103,7 +103,7 @@ def test_each_image_is_posed_against_a_map_without_its_fold(hinge, monkeypatch):
     for source in (WeightedImages, Others):
         monkeypatch.setattr(conformations, "WeightedImages", source)
         seen.append({})
-        poses = hinge.rotation, hinge.shift_px, states, start, 16.0
+        poses = hinge.rotation, hinge.shift_px, states, start, 16.0, run.mask
         step = conformations.component_step(run.images, hinge.label, *poses)
         run.state.component_noise = torch.zeros(3, BANDS + 1)
         run._pose(states, step)

@@ -31,7 +31,7 @@ def accumulate(
     for i in range(0, len(rows), step):
         matched, weight = images.matched(rows[i : i + step], len(kxy))
         centred = torch.view_as_real(matched * shift_phases(shift_px[i : i + step], kxy, images.disc.box))
-        sums += backproject(centred, weight, grid, rotation[i : i + step], kxy)
+        backproject(centred, weight, grid, rotation[i : i + step], kxy, onto=sums)
     return symmetrise(sums, grid)
 
 

@@ -100,7 +100,8 @@ def add(
     grid: BallGrid,
     rotations: Float[Tensor, "q 3 3"],
     kxy: Float[Tensor, "k 2"],
-) -> Float[Tensor, "v c1"]:
+    onto: Float[Tensor, "v c1"],
+) -> None:
     """Of `slices.backproject`."""
     cells = Cells.of(grid, rotations, kxy)
     flat = values.reshape(-1, values.shape[-1])
@@ -110,4 +111,4 @@ def add(
     for index, weight in cells.corners():
         for row, target in zip(rows, out, strict=True):
             target.scatter_add_(0, index, row * weight)  # one-dimensional scatters are the quickest
-    return out.T.contiguous()
+    onto += out.T

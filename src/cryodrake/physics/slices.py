@@ -29,17 +29,24 @@ def gridding_window(box: int, padded: int, device: str | torch.device) -> Float[
 
 def raster(volume: Float[Tensor, "*r d d d"], grid: BallGrid) -> Float[Tensor, "v r2"]:
     """Density to half ball, gridding-corrected; r volumes side by side as r2 = 2r columns (re₁, im₁, re₂, im₂, …)."""
+    volumes = volume.reshape(-1, *volume.shape[-3:])
+    ball = volume.new_empty(grid.n_voxels, len(volumes), 2)
+    for i, single in enumerate(volumes):  # one at a time: the padded box is large
+        ball[:, i] = _raster(single, grid)
+    return ball.flatten(1)
+
+
+def _raster(volume: Float[Tensor, "d d d"], grid: BallGrid) -> Float[Tensor, "v 2"]:
     d, padded = volume.shape[-1], volume.shape[-1] * grid.oversampling
     corrected = volume / gridding_window(d, padded, volume.device)
     # factor: volume_to_coeff divides by the padded size, the convention by d.
     half = volume_to_half(centred_resize(corrected, padded, 3)) * grid.oversampling
     m, c = grid.half, padded // 2
     below, above, right = min(m, c), min(m, c - 1), min(m + 1, c - 1)  # what there is of the half ball in the padded box
-    cut = half.new_zeros(*half.shape[:-3], *grid.shape)
+    cut = half.new_zeros(*grid.shape)
     zy = slice(m - below, m + above + 1), slice(c - below, c + above + 1)
-    cut[..., zy[0], zy[0], : right + 1] = half[..., zy[1], zy[1], : right + 1]
-    rows = torch.view_as_real(cut.reshape(-1, grid.n_voxels).contiguous())  # (r v 2)
-    return rows.transpose(0, 1).reshape(grid.n_voxels, -1)
+    cut[zy[0], zy[0], : right + 1] = half[zy[1], zy[1], : right + 1]
+    return torch.view_as_real(cut.reshape(-1))
 
 
 def unraster(ball: Float[Tensor, "v 2"], grid: BallGrid) -> Float[Tensor, "d d d"]:
@@ -89,13 +96,18 @@ def backproject(
     grid: BallGrid,
     rotations: Float[Tensor, "q 3 3"],
     kxy: Float[Tensor, "k 2"],
+    onto: Float[Tensor, "v c1"] | None = None,
 ) -> Float[Tensor, "v c1"]:
     """Adjoint of slicing: sums (re, im) pairs of `values`, and `weights`, of each slice point into the voxels around it.
 
-    c1 = c + 1, the weights' sums last. Friedel mates that fall on the kx = 0 plane are not summed here; see `symmetrise`.
+    They are added to `onto`, which is returned, or to zeros. c1 = c + 1, the weights' sums last. Friedel mates that fall on the
+    kx = 0 plane are not summed here; see `symmetrise`.
     """
-    add = slices_compiled.add if is_compiled_for(values, weights, rotations, kxy) else cells.add
-    return add(values, weights, grid, rotations, kxy)
+    if onto is None:
+        onto = values.new_zeros(grid.n_voxels, values.shape[-1] + 1)
+    add = slices_compiled.add if is_compiled_for(values, weights, rotations, kxy, onto) else cells.add
+    add(values, weights, grid, rotations, kxy, onto)
+    return onto
 
 
 def symmetrise(sums: Float[Tensor, "v c1"], grid: BallGrid) -> Float[Tensor, "v c1"]:

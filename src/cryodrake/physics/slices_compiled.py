@@ -47,15 +47,14 @@ def add(
     grid: BallGrid,
     rotations: Float[Tensor, "q 3 3"],
     kxy: Float[Tensor, "k 2"],
-) -> Float[Tensor, "v c1"]:
+    onto: Float[Tensor, "v c1"],
+) -> None:
     """As `cells.add`."""
     bounds = parts(len(rotations), len(rotations) * len(kxy), MOST_COPIES)
     kx, ky, order = lines(kxy)
     points = values.contiguous().numpy(), weights.contiguous().numpy()
     args = *points, lattice_of(grid), rotations.contiguous().numpy(), kx, ky, order
-    sums = [torch.zeros(grid.n_voxels, values.shape[2] + 1) for _ in bounds]
-    side_by_side([partial(loops.add, *args, s.numpy(), *bound) for s, bound in zip(sums, bounds, strict=True)])
-    first, *others = sums
-    for other in others:
-        first += other
-    return first
+    copies = [onto, *(torch.zeros_like(onto) for _ in bounds[1:])]
+    side_by_side([partial(loops.add, *args, copy.numpy(), *bound) for copy, bound in zip(copies, bounds, strict=True)])
+    for copy in copies[1:]:
+        onto += copy

@@ -4,6 +4,7 @@ The expected log likelihood is quadratic in the components: one Newton step with
 from anywhere nearly to its maximum, over all images, a half set, or all images but a fold's, whichever gradients are summed.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from cryodrake.inference.likelihood import shift_phases
+from cryodrake.inference.reconstruct import solve
 from cryodrake.inference.source import AbstractImages
 from cryodrake.inference.states import States, component_columns, expected_residual
 from cryodrake.physics.ball_grid import BallGrid
@@ -19,40 +21,50 @@ from cryodrake.physics.slices import backproject, raster, slice_ball, symmetrise
 from cryodrake.training.local_filter import apply_local, band_noise, local_weights
 from cryodrake.training.refinement import FOLDS
 from cryodrake.training.solvent import apply_filter, flatten_solvent
-from cryodrake.training.subspace import preconditioned
+from cryodrake.training.subspace import RIDGE
 
-POINTS_PER_BLOCK = 1 << 18
+POINTS_PER_BLOCK = 1 << 20
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class ComponentStep:
-    """Newton steps from `start`.
+    """A Newton step from `start`.
 
     Attributes:
-        start: (r d d d).
-        sums: gradient (columns in pairs) and denominator (last) of each half set.
+        start: (r d d d), nothing beyond the grid's radius.
+        sums: of all images, as `component_sums` makes them.
         moment: mean E[a aᵀ].
+        noise: variance of the noise of each component of all images, in each of the local filter's bands.
     """
 
     start: Float[Tensor, "r d d d"]
-    sums: Float[Tensor, "2 v c"]
+    sums: Float[Tensor, "r v 3"]
     moment: Float[Tensor, "r r"]
+    noise: Float[Tensor, "r b"]
     grid: BallGrid
 
     def volumes(self) -> Float[Tensor, "r d d d"]:
         """From all images."""
-        return self.start + preconditioned(self.sums.sum(0), self.moment, self.grid)
+        return torch.stack([v + change for v, change in zip(self.start, steps(self.sums, self.moment, self.grid), strict=True)])
 
-    def without(self, fold: Float[Tensor, "v c"]) -> Float[Tensor, "r d d d"]:
+    def without(self, fold: Float[Tensor, "r v 3"]) -> Float[Tensor, "r d d d"]:
         """From all images but those that these sums are of."""
-        return self.start + preconditioned(self.sums.sum(0) - fold, self.moment, self.grid)
+        found = steps(self.sums, self.moment, self.grid, fold)
+        return torch.stack([v + change for v, change in zip(self.start, found, strict=True)])
 
-    def noise(self, mask: Float[Tensor, "d d d"]) -> Float[Tensor, "r b"]:
-        """Variance of the noise of each component of all images under the mask, in each of the local filter's bands."""
-        halves = [self.start + preconditioned(sums, self.moment, self.grid) for sums in self.sums]
-        pairs = (torch.stack([flatten_solvent(v, mask) for v in pair]) for pair in zip(*halves, strict=True))
-        return torch.stack([band_noise(pair, mask) for pair in pairs])
+
+def steps(
+    sums: Float[Tensor, "r v 3"], moment: Float[Tensor, "r r"], grid: BallGrid, fold: Float[Tensor, "r v 3"] | None = None
+) -> Iterator[Float[Tensor, "d d d"]]:
+    """(D M)⁻¹ G as densities, component by component, of these sums without those of a fold."""
+    for row in torch.linalg.inv(moment):
+        mixed = torch.einsum("r,rvc->vc", row, sums[..., :2])
+        weight = sums[0, :, 2:]
+        if fold is not None:
+            mixed -= torch.einsum("r,rvc->vc", row, fold[..., :2])
+            weight = weight - fold[0, :, 2:]
+        yield solve(torch.cat([mixed, weight], 1), grid, ridge=RIDGE)
 
 
 def component_sums(
@@ -63,10 +75,13 @@ def component_sums(
     states: States,
     ball: Float[Tensor, "v r2"],
     grid: BallGrid,
-) -> Float[Tensor, "v c"]:
-    """Gradient of the expected log likelihood at the components `ball`, and its denominator, of these images."""
+) -> Float[Tensor, "r v 3"]:
+    """Gradient (re, im) of the expected log likelihood at the components `ball`, and its denominator, of these images.
+
+    Component by component: their sums are large, and each added to while it is in the cache.
+    """
     kxy = images.disc.kxy[: images.disc.count(grid.radius)]
-    sums = ball.new_zeros(grid.n_voxels, ball.shape[1] + 1)
+    sums = ball.new_zeros(ball.shape[1] // 2, grid.n_voxels, 3)
     step = max(1, POINTS_PER_BLOCK // len(kxy))
     for i in range(0, len(rows), step):
         block = slice(i, i + step)
@@ -74,8 +89,11 @@ def component_sums(
         centred = matched * shift_phases(shift_px[block], kxy, images.disc.box)
         columns = component_columns(slice_ball(ball, grid, rotation[block], kxy))
         values = expected_residual(states[block], centred, weight, columns)
-        sums += backproject(values, weight, grid, rotation[block], kxy)
-    return symmetrise(sums, grid)
+        for own, onto in zip(values.split(2, dim=2), sums, strict=True):
+            backproject(own.contiguous(), weight, grid, rotation[block], kxy, onto=onto)
+    for own in sums:
+        own.copy_(symmetrise(own, grid))
+    return sums
 
 
 def component_step(
@@ -86,17 +104,30 @@ def component_step(
     states: States,
     start: Float[Tensor, "r d d d"],
     radius: float,
+    mask: Float[Tensor, "d d d"],
 ) -> ComponentStep:
-    """The step from `start` up to `radius`, beyond which nothing is kept; label as in `refinement.fold_labels`."""
+    """The step from `start` up to `radius`, beyond which nothing is kept.
+
+    Args:
+        label: as in `refinement.fold_labels`.
+        mask: of the particle, in which the half sets tell the noise.
+    """
     grid = BallGrid(start.shape[-1], radius)
     within = (torch.arange(start.shape[-1] // 2 + 1, device=start.device) <= radius).float()
     start = torch.stack([apply_filter(volume, within) for volume in start])
+    moment = states.moments.mean(0)
     ball = raster(start, grid)
     halves = []
     for h in (0, 1):
         rows = torch.nonzero(label // FOLDS == h).squeeze(1)
         halves.append(component_sums(images, rows, rotation[rows], shift_px[rows], states[rows], ball, grid))
-    return ComponentStep(start, torch.stack(halves), states.moments.mean(0), grid)
+    del ball
+    noise = []
+    for volume, *changes in zip(start, *(steps(sums, moment, grid) for sums in halves), strict=True):
+        pair = torch.stack([flatten_solvent(volume + change, mask) for change in changes])
+        noise.append(band_noise(pair, mask))
+    halves[0] += halves.pop()
+    return ComponentStep(start, halves[0], moment, torch.stack(noise), grid)
 
 
 def as_references(

@@ -137,8 +137,8 @@ class Conformations:
         self.reporter.step(2)
         start = torch.cat([self._mean()[None], torch.stack([in_box(v, self.store.box) for v in small[1:]])])
         radius = min(refinement.seen_radius(self.halves.inside), self.store.box / 2)
-        step = component_step(self.images, self.label, state.joint_rotation, state.joint_shift_px, states, start, radius)
-        state.components, state.component_noise = step.volumes(), step.noise(self.mask)
+        step = component_step(self.images, self.label, state.joint_rotation, state.joint_shift_px, states, start, radius, self.mask)
+        state.components, state.component_noise = step.volumes(), step.noise
         record = {"log_marginal": float(states.log_marginal.mean()), "radius": radius}
         if not last:
             record |= self._pose(states, step)
