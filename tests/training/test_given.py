@@ -7,6 +7,8 @@ from scipy.stats import spearmanr
 
 from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
 from cryodrake.app.runner import run_job
+from cryodrake.data.simulation import simulate
+from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.errors import InputError
 from cryodrake.io.cryodrgn import write_poses
 from cryodrake.io.particles import read_particles
@@ -38,6 +40,14 @@ def test_its_maps_are_nearer_to_the_true_states_than_one_map(trained, hinge):
     assert states is not None
     assert states.image_auc_mean > states.static_auc_mean + 0.01
     assert states.image_auc_moving_mean > states.static_auc_moving_mean + 0.02
+
+
+def test_images_that_differ_in_contrast_are_not_in_states(tmp_path):
+    """A rigid structure: contrast belongs to the image, though it changes it much more than a state would."""
+    data = simulate(SimulateConfig(out=tmp_path / "data", n=800, box=32, snr=0.3, scale_jitter=0.3, seed=4))
+    config = TrainConfig(particles=data / "truth" / "particles.star", datadir=data, out=tmp_path / "job", zdim=2, device="cpu")
+    job = run_job(config, "train", given.run)
+    assert "no states were found" in job.status["verdict"]
 
 
 def test_particles_without_poses_are_refused(hinge, tmp_path):

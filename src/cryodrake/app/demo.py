@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from cryodrake.data.seeds import check_seed
 from cryodrake.errors import InputError
 
 
@@ -19,6 +20,9 @@ class DemoConfig:
     """Number of images."""
     seed: int = 0
     """Seed of the simulation and of the reconstruction."""
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
 
 def main(config: DemoConfig) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from cryodrake.data.seeds import check_seed
+
 
 @dataclass(frozen=True)
 class FscConfig:
@@ -21,6 +23,9 @@ class FscConfig:
     """Folder for fsc.csv, fsc.png and fsc.xml (EMDB's format). Default: the words alone."""
     seed: int = 0
     """Seed of the random phases."""
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
 
 def main(config: FscConfig) -> None:

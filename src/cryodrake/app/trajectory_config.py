@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from cryodrake.app.maps_config import MapsConfig, refuse_small, the_one_given
+from cryodrake.data.seeds import check_seed
 
 WAYS = ("through", "z")
 
@@ -32,4 +33,5 @@ class TrajectoryConfig(MapsConfig):
     def __post_init__(self) -> None:
         the_one_given(self, WAYS, "what it goes through")
         super().__post_init__()
-        refuse_small(self, n=2, neighbours=1, clusters=2, seed=0)
+        refuse_small(self, n=2, neighbours=1, clusters=2)
+        check_seed(self.seed)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryodrake.app.maps_config import MapsConfig, refuse_small, the_one_given
+from cryodrake.data.seeds import check_seed
 from cryodrake.errors import InputError
 
 WAYS = ("particles", "z", "kmeans", "pc")
@@ -30,4 +31,5 @@ class VolumesConfig(MapsConfig):
         if the_one_given(self, WAYS, "the states") is None:
             raise InputError("no states are chosen", expected=f"one of {', '.join(f'--{name}' for name in WAYS)}")
         super().__post_init__()
-        refuse_small(self, kmeans=1, pc=1, n=2, seed=0)
+        refuse_small(self, kmeans=1, pc=1, n=2)
+        check_seed(self.seed)

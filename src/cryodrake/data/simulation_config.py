@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NoReturn
 
 import tyro
 
+from cryodrake.data.seeds import check_seed
 from cryodrake.data.simulation_presets import PRESETS, Recipe
 from cryodrake.errors import InputError
 
@@ -121,10 +122,12 @@ class SimulateConfig:
         for name in ("n", "optics_groups", "preferred_views"):
             if getattr(self, name) < 1:
                 _refuse(name, getattr(self, name), "1 or more")
-        for name in ("noise_colour", "shift_px", "astigmatism_um", "scale_jitter", "seed", "complex_seed"):
+        for name in ("noise_colour", "shift_px", "astigmatism_um", "scale_jitter"):
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):
                 _refuse(name, value, "zero or a positive number")
+        check_seed(self.seed)
+        check_seed(self.complex_seed, "--complex-seed")
         for name in ("amplitude_contrast", "preferred_share", "group_spread"):
             if not 0 <= getattr(self, name) <= 1:
                 _refuse(name, getattr(self, name), "a fraction, 0 to 1")

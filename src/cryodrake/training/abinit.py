@@ -17,7 +17,7 @@ from cryodrake.physics.fsc import resolution_A
 from cryodrake.training import conformations, refinement, searches, settling, starts
 from cryodrake.training.bootstrap import BATCH, SCHEDULE
 from cryodrake.training.config import AbinitConfig, InputOptions
-from cryodrake.training.estimates import image_amplitudes, residual_noise
+from cryodrake.training.estimates import SCALE_RADIUS, image_amplitudes, residual_noise
 from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.last_polish import LastPolish
@@ -30,7 +30,6 @@ MASK_RADIUS = 0.42  # of the box: the particle, while nothing is known
 FIRST_IMAGES = 5000  # of the first pass; each pass has twice as many as the one before, until all are in
 MOVED_DEG = 15.0
 FEW_COST = 0.1  # of the finer searches of a few images, in searches of all
-SCALE_RADIUS = 20.0  # of the references that images' scales are read from: nearly all of the signal
 BATCH_STEPS = sum(stage.steps for stage in SCHEDULE)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from cryodrake.data.seeds import check_seed
 from cryodrake.errors import InputError
 
 MOST_ZDIM = 32
@@ -54,8 +55,7 @@ class InputOptions:
             value, option = getattr(self, name), f"--{name.replace('_', '-')}"
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise InputError(f"{name} is {value}", where=option, expected="a positive number")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}", where="--seed", expected="zero or a positive integer")
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,10 @@ class AnalyzeConfig:
     """Seed of clusters, UMAP and shuffles."""
 
     def __post_init__(self) -> None:
-        for name, smallest in (("clusters", 2), ("neighbours", 1), ("points", 2), ("seed", 0)):
+        for name, smallest in (("clusters", 2), ("neighbours", 1), ("points", 2)):
             if getattr(self, name) < smallest:
                 raise InputError(f"{name} is {getattr(self, name)}", where=f"--{name}", expected=f"{smallest} or more")
+        check_seed(self.seed)
         if len(self.anchors) == 1 or any(row < 0 for row in self.anchors):
             given = " ".join(map(str, self.anchors))
             raise InputError(f"anchors are {given}", where="--anchors", expected="two or more rows, from 0")

@@ -42,7 +42,7 @@ RADIUS = 16.0  # cycles per box, of what states are told by
 GROWN = 3.0 / 64  # of the box, beyond the consensus: a moving part is blurred there
 SURE = 3.0  # standard errors by which states must make unseen images likelier
 SURPRISING = -2.0
-SHARES = (1.0, 0.3, 0.1)  # of the mean's power, priors of the components that are tried
+SHARES = (1 / 8, 1 / 25, 1 / 80)  # of the mean's power, priors of the components that are tried
 POSED_ANCHORS = 24  # states that stand for all when images are posed
 SEARCHED_ANCHORS = 3  # and when those that fit nowhere are searched over all poses
 

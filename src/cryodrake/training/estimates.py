@@ -13,6 +13,7 @@ from cryodrake.inference.reference import Reference
 
 IMAGES_PER_GROUP = 1000
 IMAGES_PER_BLOCK = 64
+SCALE_RADIUS = 20.0  # cycles per box, of the references that scales are read from: nearly all of the signal
 SCALE_DEVIATION = 0.2  # prior standard deviation of an image's scale about 1
 MAD = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
 

@@ -86,10 +86,12 @@ class SubspaceFit:
     def shrink(self, share: float) -> None:
         """A few steps under a normal prior of this share of the mean's power.
 
+        Voxels of the oversampled ball are not independent: a coefficient's prior is shared by the oversampling³ that stand for it.
         From now on states are not made standard: components would grow by as much as the prior takes from them.
         """
         power = raster(self.volumes[:1], self.grid).square().sum(1)
-        self.prior_inverse = 1 / (share * shell_means(power, self.shell, int(self.shell.max()) + 1)).clamp(min=LEAST_POWER)
+        variance = share * shell_means(power, self.shell, int(self.shell.max()) + 1)
+        self.prior_inverse = 1 / (self.grid.oversampling**3 * variance).clamp(min=LEAST_POWER)
         for _ in range(SHRINKING_STEPS):
             self.step()
 

@@ -145,7 +145,7 @@ class Cryodrgn2Run:
     def _step(self, rows: Int64[Tensor, " b"]) -> float:
         """One step of every optimiser; the loss before it."""
         now = self.progress
-        generator = torch.Generator().manual_seed((self.config.seed * 1009 + now.epoch) * 2**32 + now.done)
+        generator = torch.Generator().manual_seed(((self.config.seed * 1009 + now.epoch) * 2**32 + now.done) % 2**63)
         if now.epoch == 0:
             rotation = random_rotations(len(rows), generator).to(rows.device)
             batch = self.images.batch(rows, rotation, torch.zeros(len(rows), 2, device=rows.device))
