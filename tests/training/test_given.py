@@ -10,6 +10,7 @@ from cryodrake.app.runner import run_job
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.errors import InputError
+from cryodrake.fields.store import load_state_field
 from cryodrake.io.cryodrgn import write_poses
 from cryodrake.io.particles import read_particles
 from cryodrake.training import backproject, given
@@ -33,6 +34,20 @@ def test_states_follow_the_hinge_and_poses_stay(trained, hinge):
     table = read_particles(trained.path / "particles.star", need_images=False).table
     np.testing.assert_allclose(table.rotations, hinge.rotation.numpy(), atol=1e-5)
     assert "states explain unseen images better" in trained.status["verdict"]
+
+
+def test_distances_of_states_are_those_of_their_maps(trained):
+    """In units of one length: the strongest coordinate has unit variance, its posterior's included."""
+    latents = torch.from_numpy(np.load(trained.path / "latents.npy"))
+    precision = torch.from_numpy(np.load(trained.path / "latents_precision.npy"))
+    decode = load_state_field(trained.path / "checkpoints" / "field.safetensors").decoder()
+    with torch.no_grad():
+        maps = torch.stack([decode(z) for z in latents[:20]]).flatten(1)
+    ratio = torch.pdist(maps) / torch.pdist(latents[:20])
+    torch.testing.assert_close(ratio, ratio.mean().expand_as(ratio), rtol=0.02, atol=0)
+    variance = latents.square().mean(0) + torch.linalg.inv(precision).diagonal(dim1=1, dim2=2).mean(0)
+    assert float(variance.max()) == pytest.approx(1, abs=0.02)
+    assert float(variance[1]) < 0.7 * float(variance[0])  # the hinge is one motion
 
 
 def test_its_maps_are_nearer_to_the_true_states_than_one_map(trained, hinge):

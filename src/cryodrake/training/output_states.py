@@ -1,5 +1,7 @@
 """What a run with states leaves beside its poses: latents, the field V(k; z), and maps of representative states (DESIGN §7)."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,11 +22,40 @@ from cryodrake.training.state import RunState
 from cryodrake.training.state_files import write_states
 from cryodrake.training.state_maps import LatentImages
 
+FAINTEST = 1e-3  # of the strongest component: a coordinate that nothing depends on keeps some length
 
-def write_latents(job: JobFolder, state: RunState) -> None:
-    """latents.npy (n, zdim) and latents_precision.npy (n, zdim, zdim), float32, row i the particle i of the input."""
-    write_npy_atomic(job.path / "latents.npy", state.latents.cpu().numpy())
-    write_npy_atomic(job.path / "latents_precision.npy", state.precision.cpu().numpy())
+
+@dataclass(frozen=True, eq=False)
+class StatesInMaps:
+    """The model in coordinates whose distances are those of the maps.
+
+    In the run every coordinate has unit variance, one that moves half of the particle and one that is hardly more than noise.
+    Here a coordinate is as long as its component is strong, so that what looks at distances (clusters, neighbours, principal
+    components) sees what moves.
+
+    Attributes:
+        components: the mean and the components; the components' norms are equal.
+        latents, precision: of each image; the strongest coordinate keeps its unit variance.
+    """
+
+    components: Float[Tensor, "r d d d"]
+    latents: Float[Tensor, "n z"]
+    precision: Float[Tensor, "n z z"]
+
+    @classmethod
+    def of(cls, components: Float[Tensor, "r d d d"], state: RunState) -> "StatesInMaps":
+        """From components in the coordinates of the state's latents, filtered."""
+        strength = components[1:].flatten(1).norm(dim=1)
+        length = (
+            (strength / strength.max().clamp(min=1e-30)).clamp(min=FAINTEST) if state.is_flexible else torch.ones_like(strength)
+        )
+        scaled = torch.cat([components[:1], components[1:] / length[:, None, None, None]])
+        return cls(scaled, state.latents * length, state.precision / (length[:, None] * length))
+
+    def write(self, job: JobFolder) -> None:
+        """latents.npy (n, zdim) and latents_precision.npy (n, zdim, zdim), float32, row i the particle i of the input."""
+        write_npy_atomic(job.path / "latents.npy", self.latents.cpu().numpy())
+        write_npy_atomic(job.path / "latents_precision.npy", self.precision.cpu().numpy())
 
 
 def state_components(found: Conformations, consensus: Float[Tensor, "d d d"]) -> Float[Tensor, "r d d d"]:
@@ -56,6 +87,7 @@ def write_state_maps(
     job: JobFolder,
     images: AbstractImages,
     state: RunState,
+    found: StatesInMaps,
     particle_radius_px: float,
     pixel_size_A: float,
     reporter: AbstractReporter,
@@ -63,5 +95,5 @@ def write_state_maps(
     """maps/states/: representative states from the data, where there are any."""
     if state.is_flexible:
         poses = state.joint_rotation, state.joint_shift_px, state.half
-        data = LatentImages(images, *poses, state.latents, state.precision, particle_radius_px)
+        data = LatentImages(images, *poses, found.latents, found.precision, particle_radius_px)
         write_states(job.maps / "states", data, pixel_size_A, reporter)

@@ -7,7 +7,7 @@ from cryodrake.training.conformations import Conformations
 from cryodrake.training.events import AbstractReporter
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.output import shifts_in_A, write_consensus, write_field, write_half_maps, write_particles
-from cryodrake.training.output_states import state_components, write_latents, write_state_maps, write_states_field
+from cryodrake.training.output_states import StatesInMaps, state_components, write_state_maps, write_states_field
 from cryodrake.training.refinement import HalfMaps
 from cryodrake.training.state import RunState
 
@@ -34,8 +34,9 @@ def write_results(
         write_field(job, target, radius_px, pixel_size_A, seed)
         reporter.step(2)
     else:
-        write_states_field(job, state_components(found, target.density[0]), radius_px, pixel_size_A)
-        write_latents(job, state)
+        states = StatesInMaps.of(state_components(found, target.density[0]), state)
+        write_states_field(job, states.components, radius_px, pixel_size_A)
+        states.write(job)
         reporter.step(2)
-        write_state_maps(job, images, state, radius_px, pixel_size_A, reporter)
+        write_state_maps(job, images, state, states, radius_px, pixel_size_A, reporter)
     write_particles(job, particles, state.joint_rotation, shifts_in_A(state.joint_shift_px, store), state.half, state.confidence)
