@@ -177,6 +177,17 @@ def test_separate_states_have_no_path_unless_one_is_asked_for(job, run):
     assert "no path leads" in err
 
 
+def test_scales_that_the_job_found_count_before_the_files(job, run):
+    np.save(job.path / "scales.npy", np.exp(0.1 * job.latents[:, 0]).astype(np.float32))
+    code, said, _ = run(job.path)
+    assert code == 0
+    assert "Latents clearly tell the scale" in said
+    np.save(job.path / "scales.npy", np.ones(N - 1, np.float32))
+    code, _, err = run(job.path)
+    assert code == 2
+    assert "scales.npy: has 599 rows" in err
+
+
 def test_one_latent_is_enough(job, run):
     np.save(job.path / "latents.npy", job.latents[:, :1])
     code, _, err = run(job.path)

@@ -63,6 +63,7 @@ def test_images_that_differ_in_contrast_are_not_in_states(tmp_path):
     config = TrainConfig(particles=data / "truth" / "particles.star", datadir=data, out=tmp_path / "job", zdim=2, device="cpu")
     job = run_job(config, "train", given.run)
     assert "no states were found" in job.status["verdict"]
+    assert 0.15 < float(np.load(job.path / "scales.npy").std()) < 0.4
 
 
 def test_particles_without_poses_are_refused(hinge, tmp_path):

@@ -30,7 +30,7 @@ def a_map(job, name):
 
 def test_every_file_of_the_contract_is_there(finished):
     names = [
-        *("job.toml", "status.json", "log.txt", "events.jsonl", "particles.star"),
+        *("job.toml", "status.json", "log.txt", "events.jsonl", "particles.star", "scales.npy"),
         *("maps/consensus.mrc", "maps/field.mrc", "maps/half1_unfil.mrc", "maps/half2_unfil.mrc", "maps/fsc.csv"),
         *("checkpoints/field.safetensors", "figures/progress.png", "figures/fsc.png", "figures/views.png"),
     ]

@@ -23,7 +23,7 @@ from cryodrake.analysis.covariates import Covariates, covariates_of
 from cryodrake.analysis.decoder import Decoder, open_decoder
 from cryodrake.analysis.diagnostics import diagnose
 from cryodrake.analysis.embedding import umap_layout
-from cryodrake.analysis.job_states import check_rows, read_classes, require_latents_of_one_model
+from cryodrake.analysis.job_states import check_rows, read_array, read_classes, require_latents_of_one_model
 from cryodrake.analysis.map_folder import write_component_views
 from cryodrake.analysis.particle_table import particle_table
 from cryodrake.analysis.paths import NeighbourGraph, straight_path
@@ -87,7 +87,10 @@ def _read(config: AnalyzeConfig) -> tuple[Float[np.ndarray, "n z"], Covariates]:
         return latents, Covariates()
     particles = read_particles(star, need_images=False)
     check_rows(config.job, "latents.npy", len(latents), len(particles))
-    return latents, covariates_of(particles)
+    scale = read_array(config.job / "scales.npy")
+    if scale is not None:
+        check_rows(config.job, "scales.npy", len(scale), len(particles))
+    return latents, covariates_of(particles, scale)
 
 
 def _write_paths(folder: AnalysisFolder, config: AnalyzeConfig, latents: Float[np.ndarray, "n z"], clusters: Clusters) -> list[str]:

@@ -34,13 +34,18 @@ class Covariates:
     confidence: Float[np.ndarray, " n"] | None = None
 
 
-def covariates_of(particles: ParticleFile) -> Covariates:
-    """From a particle file; a column that is the same for all says nothing, and is None."""
+def covariates_of(particles: ParticleFile, scale: Float[np.ndarray, " n"] | None = None) -> Covariates:
+    """From a particle file; a column that is the same for all says nothing, and is None.
+
+    Args:
+        scale: each particle's, as a job found it; None: what RELION says of it, if it does.
+    """
     table = particles.table
     rotations, ctf, source = table.rotations, table.ctf, particles.raw.source
     psi_deg = None if rotations is None else matrix_to_euler_deg(torch.from_numpy(rotations).double()).numpy()[:, 2]
-    scales = [source.values(name) for name in SCALES] if isinstance(source, RelionSource) else []
-    scale = next((values[particles.rows] for values in scales if values is not None), None)
+    if scale is None and isinstance(source, RelionSource):
+        columns = (source.values(name) for name in SCALES)
+        scale = next((values[particles.rows] for values in columns if values is not None), None)
     return Covariates(
         view=_varying(None if rotations is None else rotations[:, 2, :].astype(np.float64)),
         psi_deg=_varying(psi_deg),

@@ -1,6 +1,7 @@
 """All that a finished run leaves in its job folder, with or without states."""
 
 from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.io.atomic import write_npy_atomic
 from cryodrake.io.job import JobFolder
 from cryodrake.io.particles import ParticleFile
 from cryodrake.training.conformations import Conformations
@@ -23,7 +24,7 @@ def write_results(
     radius_px: float,
     seed: int,
 ) -> None:
-    """Maps, the field, particles, and what there is of states (`found`)."""
+    """Maps, the field, particles, their scales, and what there is of states (`found`)."""
     pixel_size_A = store.pixel_size_A
     images = WeightedImages(store, state.noise, state.joint_scale)
     write_half_maps(job, halves, pixel_size_A)
@@ -39,4 +40,5 @@ def write_results(
         states.write(job)
         reporter.step(2)
         write_state_maps(job, images, state, states, radius_px, pixel_size_A, reporter)
+    write_npy_atomic(job.path / "scales.npy", state.joint_scale.cpu().numpy())
     write_particles(job, particles, state.joint_rotation, shifts_in_A(state.joint_shift_px, store), state.half, state.confidence)
