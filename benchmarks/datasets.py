@@ -54,7 +54,11 @@ HETEROGENEOUS: Sets = {
     # One level of noise: the ribosome's own SNR is 0.5, the spike's and the polymerase's 0.05 and 0.06.
     "H5": ((_80S, _SPIKE, _POLYMERASE), "C1", {"centre_each": True, "apix": 6.25, "n": 6000, "snr": 0.2, "seed": 11}),
 }
-LARGE: Sets = {"R20k": ((_RIBOSOME,), "C1", {"n": 20_000, "box": 128, "shift_px": 10.0, "snr": 0.04, "seed": 9})}  # 1.3 GB
+_LARGE = {"n": 20_000, "box": 128, "shift_px": 10.0, "snr": 0.04}  # 1.3 GB
+LARGE: Sets = {
+    "R20k": ((_RIBOSOME,), "C1", _LARGE | {"seed": 9}),
+    "H20k": ((_RIBOSOME,), "C1", _LARGE | {"motion": "hinge", "states": 20, "seed": 12}),
+}
 ALL = SETS | HETEROGENEOUS | LARGE
 
 
@@ -82,8 +86,8 @@ def main(
     """Make sets.
 
     Args:
-        names: any of R1 R2 spike betagal preferred procedural H1 H1f H1spike H2 H3 H4 H5 R20k; all: these without R20k, which is
-            large.
+        names: any of R1 R2 spike betagal preferred procedural H1 H1f H1spike H2 H3 H4 H5 R20k H20k; all: these without the last
+            two, which are large.
         out: cache folder.
         shared: folder that holds data/maps and data/models.
     """

@@ -47,7 +47,12 @@ def test_images_come_with_the_poses_halves_and_states_of_their_rows(job):
     table_half = np.arange(N) % 2 + 1
     precision = np.tile(np.diag([2.0, 3.0]).astype(np.float32), (N, 1, 1))
     np.save(job / "latents_precision.npy", precision)
+    scale = np.linspace(0.5, 1.5, N).astype(np.float32)
     data, pixel_size_A = load(job)
+    assert data.images.scale.tolist() == [1.0] * N  # a job that has none
+    np.save(job / "scales.npy", scale)
+    data, pixel_size_A = load(job)
+    np.testing.assert_array_equal(data.images.scale, scale)
     assert pixel_size_A == PIXEL_A
     assert data.half.tolist() == table_half.tolist()
     np.testing.assert_array_equal(data.latents, np.load(job / "latents.npy"))
@@ -73,6 +78,7 @@ def test_the_particles_radius_is_that_of_the_run():
         ("latents.npy", np.full((N, 2), np.nan), "finite"),
         ("latents.npy", np.zeros((N - 1, 2)), "19 latents, 20 poses and 20 images"),
         ("latents_precision.npy", np.zeros((N, 3, 3)), r"\(20, 2, 2\)"),
+        ("scales.npy", np.ones(N - 1), "one for each of the 20 particles"),
     ],
 )
 def test_files_that_do_not_go_together_are_refused(job, name, array, says):

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from cryodrake.analysis.job_states import read_array, require_latents_of_one_model
+from cryodrake.analysis.job_states import check_rows, read_array, require_latents_of_one_model
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.halves import half_sets
 from cryodrake.errors import InputError
@@ -72,6 +72,10 @@ def latent_images(job: Path, options: InputOptions, reporter: AbstractReporter) 
         counts = f"{len(latents)} latents, {len(table)} poses and {particles.n} images"
         raise InputError(f"there are {counts}", where=job, expected="one of each per particle")
     precision = read_precision(job, *latents.shape)
+    scale = read_array(job / "scales.npy")
+    if scale is None:
+        scale = np.ones(len(table))
+    check_rows(job, "scales.npy", len(scale), len(table))
     reporter.phase("read", particles.n, "reading and cleaning the images")
     store = CoefficientStore.build(
         particles,
@@ -83,7 +87,7 @@ def latent_images(job: Path, options: InputOptions, reporter: AbstractReporter) 
     )
     device = store.device
     data = LatentImages(
-        images=WeightedImages(store, store.noise, torch.ones(store.n, device=device)),
+        images=WeightedImages(store, store.noise, torch.from_numpy(scale).float().to(device)),
         rotation=torch.from_numpy(table.rotations).float().to(device),
         shift_px=torch.from_numpy(table.shifts_A / store.pixel_size_A).float().to(device),
         half=half_sets(table, options.seed).to(device),
