@@ -45,6 +45,8 @@ def test_the_chosen_rows_are_those_of_numpy_in_every_format(job, tmp_path, capsy
     [
         ("confidense > 0.5", "out.star", "did you mean confidence?"),
         ("confidence > 2", "out.star", "no particle fulfils"),
+        ("latent_1 > 9 and confidence > 2", "out.star", "here is latent_1 from -"),
+        ("cluster == 1", "out.star", "run `cryodrake analyze`"),
         ("confidence > 0.5", "out.csv", "no format"),
         ("exec('1')", "out.star", "not allowed"),
     ],

@@ -27,13 +27,15 @@ def main(config: FilterConfig) -> None:
     """
     import numpy as np
 
-    from cryodrake.analysis.expression import rows_where
+    from cryodrake.analysis.expression import ranges_in, rows_where
     from cryodrake.analysis.job_columns import job_columns
     from cryodrake.analysis.selection import save_selection
     from cryodrake.errors import InputError
 
-    chosen = rows_where(config.condition, job_columns(config.job))
+    columns = job_columns(config.job)
+    chosen = rows_where(config.condition, columns)
     if not chosen.any():
-        raise InputError("no particle fulfils the condition", where=config.condition, expected="at least one that does")
+        expected = f"at least one that does; here is {ranges_in(config.condition, columns)}"
+        raise InputError("no particle fulfils the condition", where=config.condition, expected=expected)
     save_selection(config.job, np.flatnonzero(chosen), config.out)
     print(f"{config.out}\n{chosen.sum():,} of {len(chosen):,} particles ({chosen.mean():.1%})")
