@@ -92,6 +92,56 @@ def test_shifts_that_relion_reads_as_none(tmp_path):
     assert rows == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_row_that_cannot_be_read_hides_nothing_in_the_others(tmp_path):
+    stack(tmp_path / "a.mrcs")
+    changes = [(0, "rlnAngleTilt", "inf"), (1, "rlnDefocusU", "9e9"), (3, "rlnImageName", "999@a.mrcs"),
+               (4, "rlnImageName", "0@a.mrcs"), (5, "rlnImageName", "3@a.mrcs")]  # fmt: skip
+    path = star(tmp_path / "a.star", changes, extra_rows=["7@a.mrcs 1"])
+    assert dict(problems(path)) == {
+        "data_particles has fewer cells than its 10 columns": [7],
+        "rlnAngleTilt is no finite number": [1],
+        "rlnImageName is not an image and its stack, such as 000001@a.mrcs": [5],
+        "rlnDefocusU is not Å, such as 15000": [2],
+        f"{tmp_path}/a.mrcs has only 6 images": [4],
+    }
+    notes = examine(path).notes
+    assert "left out of the rest are 3 of 7 particles, which cannot be read as a whole" in notes
+    assert "2 rows name an image that another row has too, as after symmetry expansion: particle 3, 6" in notes
+    every = star(tmp_path / "a.star", [(i, "rlnAngleTilt", "nan") for i in range(N)])
+    assert problems(every) == [("rlnAngleTilt is no finite number", [1, 2, 3, 4, 5, 6])]
+    assert "not examined" in examine(every).notes[-1]
+
+
+def test_what_is_wrong_with_the_optics_hides_nothing_in_other_groups(tmp_path):
+    path = star(tmp_path / "a.star", [(0, "rlnOpticsGroup", "2"), (1, "rlnOpticsGroup", "3"), (2, "rlnDefocusV", "-9e9")])
+    path.write_text(path.read_text().replace("300 2.7\n", "300 2.7\n2 1.5 x 300 2.7\n01 1.5 16 300 2.7\n"))
+    assert dict(problems(path)) == {
+        "rlnImageSize is no number": [2],
+        "rlnOpticsGroup is not in data_optics": [2],
+        "rlnOpticsGroup is there twice": [3],
+        "rlnDefocusV is not Å, such as 15000": [3],
+    }
+
+
+def test_where_the_examination_ends_is_said(tmp_path):
+    path = star(tmp_path / "a.star")
+    path.write_text(path.read_text().replace("_rlnDefocusV", "_rlnNothing"))
+    report = examine(path)
+    assert "lacks rlnDefocusV" in report.problems[0].what
+    assert report.notes == ["the rest was not examined"]
+
+
+def test_a_stack_that_is_missing_beside_others_is_a_problem(tmp_path):
+    stack(tmp_path / "a.mrcs")
+    path = star(tmp_path / "a.star", [(1, "rlnImageName", "1@b.mrcs"), (4, "rlnImageName", "2@b.mrcs")])
+    assert problems(path) == [("the image stack b.mrcs is not there", [2, 5])]
+    (tmp_path / "a.mrcs").unlink()
+    report = examine(path, tmp_path / "elsewhere")
+    assert not report.problems
+    assert f"a.mrcs was looked for as {tmp_path}/elsewhere/a.mrcs" in report.notes[-1]
+    assert report.lines()[-1].strip() == "the numbers are healthy; images not examined"
+
+
 def test_stacks_that_do_not_fit(tmp_path):
     path = star(tmp_path / "a.star")
     stack(tmp_path / "a.mrcs", n=4)
@@ -192,7 +242,8 @@ def test_text_is_told_apart_and_judged(tmp_path):
     stack(tmp_path / "a.mrcs")
     path.write_text("a.mrcs\nb.mrcs\n")
     ((what, rows),) = problems(path)
-    assert what.startswith("b.mrcs: the image stack b.mrcs is not there")
+    assert what.startswith("the image stack b.mrcs is not there; tried: /")
+    assert str(tmp_path / "b.mrcs") in what
     assert rows == [2]
 
 

@@ -80,7 +80,19 @@ def read_relion(path: str | Path, with_ctf: bool = True) -> RawParticles:
     Raises:
         InputError: no particles in it, some but not all CTF columns, cells that are no numbers, unknown optics groups.
     """
-    source = _read_tables(path)
+    star = read_star(path)
+    name = star.block_with(IMAGE)
+    if name is None:
+        raise InputError("has no particles", where=path, expected=f"a table with the column {IMAGE}")
+    optics = star.table("optics") if "optics" in star.blocks else None
+    return relion_particles(star, name, star.table(name), optics, with_ctf)
+
+
+def relion_particles(
+    star: StarFile, name: str, particles: pd.DataFrame, optics: pd.DataFrame | None, with_ctf: bool = True
+) -> RawParticles:
+    """As `read_relion`, of a file that is read already: its block `name` with these particles, and the optics table."""
+    source = _source(star, name, particles, optics)
     stack_names, stack_of, index = _images(source)
     notes: list[str] = []
     pixel_size_A = _pixel_size_A(source)
@@ -110,18 +122,13 @@ def read_relion(path: str | Path, with_ctf: bool = True) -> RawParticles:
     )
 
 
-def _read_tables(path: str | Path) -> RelionSource:
-    star = read_star(path)
-    name = star.block_with(IMAGE)
-    if name is None:
-        raise InputError("has no particles", where=path, expected=f"a table with the column {IMAGE}")
-    particles = star.table(name)
+def _source(star: StarFile, name: str, particles: pd.DataFrame, optics: pd.DataFrame | None) -> RelionSource:
+    path = star.path
     if len(particles) == 0:
         raise InputError("has no particles", where=path, expected="at least one row")
     group = np.zeros(len(particles), dtype=np.int64)
-    if "optics" not in star.blocks:
+    if optics is None:
         return RelionSource(star.forget(name), name, particles, None, group)
-    optics = star.table("optics")
     if "rlnOpticsGroup" in optics and "rlnOpticsGroup" in particles:
         known = pd.Index(numbers(optics, "rlnOpticsGroup", path))
         group = known.get_indexer(numbers(particles, "rlnOpticsGroup", path))

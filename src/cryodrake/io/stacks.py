@@ -11,25 +11,30 @@ from cryodrake.io.raw import RawParticles
 
 
 def find_stack(name: str, particle_file: Path, datadir: str | Path | None = None) -> Path:
-    """Where the image stack `name` of a particle file is.
-
-    Tried in turn: under `datadir`, with and without its folders; from the working folder; from the particle file's
-    folder and each folder above it (RELION's or cryoSPARC's project folder is one of them); beside the particle file.
+    """Where the image stack `name` of a particle file is: the first of its `stack_places` that is there.
 
     Raises:
         InputError: it is nowhere; says what was tried.
     """
-    folder = particle_file.resolve().parent
-    tried = [] if datadir is None else [Path(datadir) / name, Path(datadir) / Path(name).name]
-    tried += [Path.cwd() / name, *(base / name for base in (folder, *folder.parents)), folder / Path(name).name]
+    tried = stack_places(name, particle_file, datadir)
     for candidate in tried:
         if candidate.is_file():
             return candidate
     raise InputError(
-        f"the image stack {name} is not there; tried:\n    " + "\n    ".join(map(str, dict.fromkeys(tried))),
+        f"the image stack {name} is not there; tried:\n    " + "\n    ".join(map(str, tried)),
         where=particle_file,
         do="give the folder that holds the stacks with --datadir",
     )
+
+
+def stack_places(name: str, particle_file: Path, datadir: str | Path | None = None) -> list[Path]:
+    """Where an image stack may be, in turn: under `datadir`, with and without its folders; from the working folder; from the
+    particle file's folder and each folder above it (RELION's or cryoSPARC's project folder is one of them); beside the file.
+    """
+    folder = particle_file.resolve().parent
+    places = [] if datadir is None else [Path(datadir) / name, Path(datadir) / Path(name).name]
+    places += [Path.cwd() / name, *(base / name for base in (folder, *folder.parents)), folder / Path(name).name]
+    return list(dict.fromkeys(places))
 
 
 def read_stack_list(path: Path, datadir: str | Path | None) -> RawParticles:

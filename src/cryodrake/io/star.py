@@ -19,6 +19,7 @@ from typing import IO
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from cryodrake.errors import InputError
 from cryodrake.io.atomic import open_atomic
@@ -56,6 +57,13 @@ class StarFile:
         names, is_loop, rows = _split_block(self.blocks[name])
         lines = [line.split() for line in _protect(rows).splitlines()] if is_loop else []
         return len(names), np.array([len(cells) for cells in lines if cells], dtype=np.int64)
+
+    def with_rows(self, name: str, rows: Int[np.ndarray, " m"]) -> "StarFile":
+        """The file with only these rows, from 0, of a loop block, whose other rows need not be right."""
+        names, _, text = _split_block(self.blocks[name])
+        lines = [line for line in text.splitlines() if line.strip()]
+        block = [f"data_{name}", "", "loop_", *(f"_{column}" for column in names)]
+        return replace(self, blocks=self.blocks | {name: b"\n".join([*map(str.encode, block), *(lines[i] for i in rows), b""])})
 
     def forget(self, name: str) -> "StarFile":
         """The file without the text of one block, which is then only known as the table that somebody holds."""
@@ -147,7 +155,7 @@ def _parse_block(text: bytes, path: Path) -> pd.DataFrame:
     if twice:
         raise InputError(f"has the column {twice[0]} twice", where=path)
     if not is_loop:
-        items = [_text([*_protect(word).split(), b'""'][1], path) for word in rows.splitlines()]
+        items = [_text([*_protect(word).split(), b'""'][1], path) for word in rows.split(b"\n") if word]
         return pd.DataFrame([items], columns=names, dtype=str)
     if not rows.strip():
         return pd.DataFrame({name: pd.Series(dtype=str) for name in names})

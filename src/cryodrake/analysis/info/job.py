@@ -49,6 +49,7 @@ def _examine_particles(report: Report, path: Path, datadir: Path | None) -> None
     found = examine_star(star, datadir)
     report.facts += found.facts
     report.notes += found.notes
+    report.healthy = found.healthy
     report.problems += [Problem(f"particles.star: {p.what}", p.rows, p.unit) for p in found.problems]
     if found.problems:
         return
@@ -64,4 +65,4 @@ def _examine_particles(report: Report, path: Path, datadir: Path | None) -> None
                 check_rows(path, name, len(values), n)
                 report.facts.append(f"{name}: {' × '.join(map(str, values.shape))}")
         except InputError as error:
-            report.refuse(error)
+            report.add_error(error)

@@ -1,26 +1,39 @@
 """What any particle file is examined for: numbers that no microscope gives, images twice, stacks that do not fit."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from cryodrake.analysis.info.report import Problem, Report
+from cryodrake.analysis.info.report import Problem, Report, row_words
 from cryodrake.errors import InputError
 from cryodrake.io.mrc import MrcStack
 from cryodrake.io.raw import RawParticles
-from cryodrake.io.stacks import find_stack
+from cryodrake.io.stacks import find_stack, stack_places
 from cryodrake.io.table import LARGEST_DEFOCUS_IN_UM, LIMITS, CTFColumns, no_rotations
 
 
-def examine_particles(report: Report, raw: RawParticles, path: Path, datadir: Path | None) -> None:
-    """Adds what the numbers and the stacks of a particle file say."""
+def examine_particles(
+    report: Report, raw: RawParticles, path: Path, datadir: Path | None, rows: Int[np.ndarray, " n"] | None = None
+) -> None:
+    """Adds what the numbers and the stacks of a particle file say.
+
+    Args:
+        rows: which row of the file each particle is, from 0; None: all in order.
+    """
+    rows = np.arange(raw.n) if rows is None else rows
     report.notes += raw.notes
     _say_numbers(report, raw)
-    _check_numbers(report, raw)
-    _check_images(report, raw, path, datadir)
+    _note_repeated_images(report, raw, rows)
+    found = Report(report.kind)
+    _check_numbers(found, raw)
+    _check_images(found, raw, path, datadir)
+    report.facts += found.facts
+    report.notes += found.notes
+    report.problems += [replace(problem, rows=rows[problem.rows]) for problem in found.problems]
+    report.healthy = found.healthy
 
 
 def _say_numbers(report: Report, raw: RawParticles) -> None:
@@ -74,26 +87,38 @@ def check_rotations(report: Report, rotations: np.ndarray, says: str, unit: str 
     report.add(f"{says} is no rotation", no_rotations(rotations), unit)
 
 
+def _note_repeated_images(report: Report, raw: RawParticles, rows: Int[np.ndarray, " n"]) -> None:
+    repeated = pd.DataFrame({"stack": raw.stack_of, "index": raw.index}).duplicated(keep=False).to_numpy()
+    if repeated.any():
+        words = f"{int(repeated.sum()):,} rows name an image that another row has too, as after symmetry expansion"
+        report.notes.append(f"{words}: particle {row_words(rows[repeated])}")
+
+
 def _check_images(report: Report, raw: RawParticles, path: Path, datadir: Path | None) -> None:
-    repeated = int(pd.DataFrame({"stack": raw.stack_of, "index": raw.index}).duplicated().sum())
-    if repeated:
-        report.notes.append(f"{repeated:,} rows name an image that another row has too, as after symmetry expansion")
-    found = 0
+    """A stack that is not found is wrong where others are; where none is, they are not here."""
+    missing: dict[str, Int[np.ndarray, " b"]] = {}
     ends = np.bincount(raw.stack_of, minlength=len(raw.stack_names)).cumsum()
     by_stack = np.split(np.argsort(raw.stack_of, kind="stable"), ends[:-1])
     for name, mine in zip(raw.stack_names, by_stack, strict=True):
         try:
             place = find_stack(name, path, datadir)
         except InputError:
+            missing[name] = mine
             continue
-        found += 1
         try:
             _check_stack(report, raw, MrcStack(place), mine)
         except InputError as error:
             report.add_rows(str(error).replace("\n  ", "; "), mine)
+    found = len(raw.stack_names) - len(missing)
     report.facts.append(f"stacks found: {found:,} of {len(raw.stack_names):,}")
-    if found < len(raw.stack_names):
-        report.notes.append("stacks that are not found cannot be examined: say where they are with --datadir")
+    if found:
+        for name, mine in missing.items():
+            report.add_rows(f"the image stack {name} is not there", mine)
+    elif missing:
+        first = next(iter(missing))
+        places = ", ".join(map(str, stack_places(first, path, datadir)))
+        report.notes.append(f"no image stack is found: say where they are with --datadir; {first} was looked for as {places}")
+        report.healthy = "the numbers are healthy; images not examined"
 
 
 def _check_stack(report: Report, raw: RawParticles, stack: MrcStack, mine: Int[np.ndarray, " b"]) -> None:

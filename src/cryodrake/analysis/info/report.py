@@ -34,17 +34,24 @@ class Report:
         facts: one sentence each.
         notes: what is unusual but not wrong.
         problems: what is wrong.
+        healthy: what to say where nothing is.
     """
 
     kind: str
     facts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    healthy: str = "no problems found"
 
     def refuse(self, error: InputError) -> "Report":
         """The same, with the problem that ended the examination."""
-        self.problems.append(Problem(str(error).replace("\n  ", "; ")))
+        self.add_error(error)
+        self.notes.append("the rest was not examined")
         return self
+
+    def add_error(self, error: InputError) -> None:
+        """A problem of the file as a whole."""
+        self.problems.append(Problem(str(error).replace("\n  ", "; ")))
 
     def add(self, what: str, is_wrong: np.ndarray, unit: str = "particle") -> None:
         """A problem of the rows where the mask (n,) is true, if there are any."""
@@ -59,7 +66,7 @@ class Report:
         """The whole report."""
         lines = [self.kind, *(f"  {fact}" for fact in self.facts), *(f"  note: {note}" for note in self.notes)]
         lines += [f"  PROBLEM: {problem.words(most_ranges)}" for problem in self.problems]
-        return lines if self.problems else [*lines, "  no problems found"]
+        return lines if self.problems else [*lines, f"  {self.healthy}"]
 
 
 def row_words(rows: Int[np.ndarray, " m"], most_ranges: int | None = MOST_RANGES) -> str:

@@ -9,7 +9,7 @@ from cryodrake.analysis.info.pickle import check_row_numbers
 from cryodrake.analysis.info.report import Problem, Report
 from cryodrake.errors import InputError
 from cryodrake.io.mrc import MrcStack
-from cryodrake.io.stacks import find_stack
+from cryodrake.io.stacks import stack_places
 
 WHOLE = re.compile(r"[+-]?[0-9]{1,18}")  # as --ind takes them; larger ones are no rows of anything
 
@@ -54,11 +54,17 @@ def _examine_stacks(report: Report, lines: list[tuple[int, str]], path: Path, da
     report.kind = "list of stacks"
     images, found = 0, 0
     for number, name in lines:
+        places = stack_places(name, path, datadir)
+        place = next((place for place in places if place.is_file()), None)
+        if place is None:
+            says = f"the image stack {name} is not there; tried: {', '.join(map(str, places))}"
+            report.add_rows(says, np.array([number]), "line")
+            continue
         try:
-            images += len(MrcStack(find_stack(name, path, datadir)))
+            images += len(MrcStack(place))
             found += 1
         except InputError as error:
-            report.problems.append(Problem(f"{name}: {error.what.splitlines()[0]}", np.array([number]), "line"))
+            report.add_rows(f"{name}: {error.what}", np.array([number]), "line")
     report.facts.append(f"{found:,} of {len(lines):,} stacks can be opened, {images:,} images")
 
 
