@@ -190,3 +190,23 @@ def test_relions_pipeliner_runs_it_and_takes_its_nodes(project, tmp_path):
     nodes = read_star(tmp_path / "default_pipeline.star").table("pipeline_nodes").set_index("rlnPipeLineNodeName")
     assert nodes["rlnPipeLineNodeType"]["External/job001/cryodrake/particles.star"] == "3"
     assert nodes["rlnPipeLineNodeType"]["External/job001/cryodrake/maps/consensus.mrc"] == "6"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--o", "J"], ["--in_parts", "a.star", "--o=J", "--j", "two"], ["train", "--o", "J", "--in_parts", "a.star", "--j", "0"],
+     ["--o", "J", "--in_parts", "a.star", "--in_movies", "m.star"], ["--o", "no", "--pipeline_control", "J/", "--in_parts"]],
+)  # fmt: skip
+def test_arguments_that_cannot_be_used_leave_a_mark_too(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["relion-external", *arguments]) == 2
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["RELION_JOB_EXIT_FAILURE"]
+    assert (tmp_path / "J" / "RELION_JOB_EXIT_FAILURE").exists()
+
+
+def test_help_and_arguments_without_a_folder_leave_no_mark(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["relion-external", "--o", "J", "--help"]) == 0
+    assert main(["relion-external", "--in_parts", "a.star"]) == 2
+    assert main(["relion-external", "--o", "--in_parts", "a.star"]) == 2
+    assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ import argparse
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,12 +57,36 @@ class RelionExternalConfig:
 
 
 def parse(arguments: Sequence[str]) -> RelionExternalConfig:
-    """RELION's arguments.
+    """RELION's arguments. Where they cannot be used its folder is marked too, as RELION waits for that.
 
     Raises:
         InputError: an input that no command takes.
         SystemExit: help was asked for, or an argument is missing; argparse has said which.
     """
+    try:
+        return _parsed(arguments)
+    except (InputError, SystemExit) as end:
+        folder = _folder(arguments)
+        if folder is not None and getattr(end, "code", None) != 0:
+            with suppress(OSError, InputError):  # what is wrong with the arguments is to be heard
+                folder.mkdir(parents=True, exist_ok=True)
+                clear_marks(folder)
+                mark_end(folder, "FAILURE")
+        raise
+
+
+def _folder(arguments: Sequence[str]) -> Path | None:
+    """RELION's folder, whatever else is wrong with the arguments."""
+    found: dict[str, str] = {}
+    for word, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+        option, is_joined, value = word.partition("=")
+        if option in ("--o", "--pipeline_control") and (is_joined or not following.startswith("--")):
+            found[option] = value if is_joined else following
+    folder = found.get("--pipeline_control") or found.get("--o")
+    return Path(folder) if folder else None
+
+
+def _parsed(arguments: Sequence[str]) -> RelionExternalConfig:
     command, *rest = arguments if arguments and arguments[0] in COMMANDS else ("abinit", *arguments)
     parser = argparse.ArgumentParser(
         prog="cryodrake relion-external",
