@@ -167,7 +167,15 @@ def test_a_film_goes_to_the_last_map_and_back(two_maps, tmp_path):
     radius_px = 2 * np.sqrt(-2 * np.log(numbers["level"].iloc[0]))  # of the surface of a blob 2 voxels wide and 1 high
     seen_px = np.sqrt(dark[0].sum() / np.pi)
     assert np.linalg.norm(first - last) / seen_px == pytest.approx(8 / radius_px, rel=0.1)
-    assert sorted(path.name for path in out.parent.iterdir() if path.suffix == ".png") == ["a_vol_0.png", "a_vol_1.png"]
+    assert not list(out.parent.glob("*.png"))
+
+
+def test_a_film_leaves_a_still_beside_each_map_that_has_none(two_maps, tmp_path, capsys):
+    (two_maps / "vol_0.png").write_text("mine")
+    assert main(["movie", str(two_maps), "-o", str(tmp_path / "a.gif"), "--size-px", "48", "--seconds", "1", "--fps", "4"]) == 0
+    assert (two_maps / "vol_0.png").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.rglob("*.png")) == ["vol_0.png", "vol_1.png"]
+    assert str(two_maps / "vol_1.png") in capsys.readouterr().out
 
 
 def test_one_map_turns_once_round(two_maps, tmp_path):
@@ -196,11 +204,11 @@ def test_what_cannot_be_filmed_is_said(two_maps, tmp_path, capsys):
     assert "ends in .gif" in said(two_maps, "-o", tmp_path / "a.mp4")
     (tmp_path / "b.csv").write_text("mine")
     assert "is there already" in said(two_maps, "-o", tmp_path / "b.gif")
+    assert "nothing is above 99\n  expected: between " in said(two_maps, "-o", tmp_path / "a.gif", "--level", 99)
+    assert not (tmp_path / "a.gif").exists()
     assert "from 1 to 60" in said(two_maps, "-o", tmp_path / "a.gif", "--fps", 100)
     large = ("--size-px", 2000, "--seconds", 120, "--fps", 60)
     assert "80.5 GiB of memory" in said(two_maps, "-o", tmp_path / "a.gif", *large)
-    (tmp_path / "a_vol_1.png").write_text("mine")
-    assert "a_vol_1.png: is there already" in said(two_maps, "-o", tmp_path / "a.gif")
     (tmp_path / "a_vol_1.png").unlink()
     write_map(two_maps / "vol_2.mrc", np.zeros((8, 8, 8), np.float32), PIXEL_A)
     assert "has 8 voxels a side" in said(two_maps, "-o", tmp_path / "a.gif")

@@ -16,6 +16,7 @@ from torch import Tensor
 from cryodrake.analysis.figures_surface import contour_level, shade, without_dust
 from cryodrake.analysis.map_pair import read_finite
 from cryodrake.analysis.pictures import on_white, side_view, zoom_to
+from cryodrake.errors import InputError
 from cryodrake.io.chimerax import ShownMap, write_maps, write_series
 from cryodrake.io.movies import write_png
 from cryodrake.physics.fourier import resample_volume
@@ -88,13 +89,20 @@ def series_look(maps: Iterable[Float[Tensor, "d d d"]], level: float | None = No
     """How maps along a way are shown alike: the level (the given, or that of their mean), and the zoom that cuts none of them.
 
     Each map is held only while it is added: they may be many.
+
+    Raises:
+        InputError: nothing is above the given level.
     """
     total = envelope = torch.empty(0)
     n = 0
     for volume in maps:
         total, envelope = (volume, volume) if n == 0 else (total + volume, torch.maximum(envelope, volume))
         n += 1
-    level = contour_level(total / n) if level is None else level
+    if level is None:
+        level = contour_level(total / n)
+    elif not (envelope > level).any():
+        expected = f"between {float(envelope.min()):.4g} and {float(envelope.max()):.4g}"
+        raise InputError(f"nothing is above {level:.4g}", where="--level", expected=expected)
     return level, zoom_to(without_dust(envelope, level), level)
 
 

@@ -23,7 +23,8 @@ class MovieConfig:
     """A folder of maps in the order of their names (as volumes and trajectory make, or JOB/maps/states), one map, or a job:
     its map over the run."""
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",))]
-    """File to make (.gif). Beside it: an .mp4 where ffmpeg is there, a .csv of what each frame shows, a still .png of each map."""
+    """File to make (.gif). Beside it: an .mp4 where ffmpeg is there, and a .csv of what each frame shows. A still (.png) of
+    each map goes beside the map, where it has none yet."""
     size_px: int = 300
     """Side of the picture."""
     seconds: float = 5.0
@@ -60,7 +61,7 @@ def main(config: MovieConfig) -> None:
         InputError: there is nothing to film, a map cannot be read, or the file is there already.
     """
     from cryodrake.analysis.movie import write_movie
-    from cryodrake.app.folders import make_folder, refuse_taken, refuse_taken_file
+    from cryodrake.app.folders import make_folder, refuse_taken_file
     from cryodrake.app.progress import open_screen
 
     refuse_taken_file(config.out, ".gif")
@@ -70,15 +71,15 @@ def main(config: MovieConfig) -> None:
     if is_job and config.level is not None:
         raise InputError("--level does not go with a job", expected="stages of a run, which have units of their own")
     paths = [] if is_job else maps_of(config.source)
-    targets = [config.out.with_name(f"{config.out.stem}_{path.stem}.png") for path in paths]
-    for target in targets:
-        refuse_taken(target)
     style = style_of(config, len(paths))
     with open_screen() as screen:
         film = draw(config, paths, style, screen)
         make_folder(config.out.parent)
         written, notes = write_movie(config.out, film, style)
-        written += stills(paths, targets, style)
+        try:
+            written += stills(paths, style)
+        except InputError as error:  # the maps may be somebody else's
+            notes.append(f"No stills: {error.where}: {error.what}.")
     print("\n".join([*notes, *(f"  {path}" for path in written)]))
 
 
@@ -122,9 +123,16 @@ def draw(config: MovieConfig, paths: list[Path], style: "MovieStyle", screen: "A
     return run_frames(config.source, style, screen.step)
 
 
-def stills(paths: list[Path], targets: list[Path], style: "MovieStyle") -> list[Path]:
-    """A still of each map, at the film's level and zoom."""
+def stills(paths: list[Path], style: "MovieStyle") -> list[Path]:
+    """A still beside each map that has none yet, at the film's level and zoom. Returns those written.
+
+    Raises:
+        InputError: a folder of the maps is not writable.
+    """
     from cryodrake.analysis.map_folder import series_look, small_map, write_still
 
     level, zoom = series_look((small_map(path) for path in paths), style.level) if paths else (0.0, 1.0)
-    return [write_still(target, small_map(path), level, zoom, style.size_px) for path, target in zip(paths, targets, strict=True)]
+    targets = {path.with_suffix(".png"): path for path in paths}
+    return [
+        write_still(target, small_map(path), level, zoom, style.size_px) for target, path in targets.items() if not target.exists()
+    ]
