@@ -93,6 +93,18 @@ def test_a_huge_request_is_refused(user):
     assert user.post("/_dash-update-component", base_url=HOST, json="x" * MOST_BYTES).status_code == 413
 
 
+@pytest.mark.parametrize(
+    "body",
+    [{}, [], "x", 3, {"output": "no.such"}, {"output": []}, {"output": "page-state.children"},
+     {"output": "save-words.children", "inputs": [3]}],
+)  # fmt: skip
+def test_a_request_that_the_page_never_sends_is_refused_in_a_line(user, body, capfd):
+    assert user.post("/_dash-update-component", base_url=HOST, json=body).status_code == 400
+    said = capfd.readouterr().err
+    assert "Traceback" not in said
+    assert said.count("\n") <= 1
+
+
 def test_only_this_machine_can_connect_and_a_taken_port_is_passed_over(app, capfd):
     first = bind(app, 8170)
     second = bind(app, first.port)

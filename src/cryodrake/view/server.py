@@ -3,11 +3,16 @@
 import logging
 import secrets
 import socket
+import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dash import Dash, set_props
-from flask import Flask
+from flask import Flask, Response, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from cryodrake.errors import InputError
@@ -17,6 +22,7 @@ from cryodrake.view.shelf import Shelf
 
 ADDRESS = "127.0.0.1"
 TRIES = 20
+UPDATE = "/_dash-update-component"
 
 
 def make_app(shelf: Shelf, token: str) -> Dash:
@@ -27,6 +33,7 @@ def make_app(shelf: Shelf, token: str) -> Dash:
         "cryodrake", server=server, assets_folder=str(Path(__file__).parent / "assets"), serve_locally=True, title="cryodrake",
         update_title=None, suppress_callback_exceptions=True, on_error=_tell, add_log_handler=False,
     )  # fmt: skip
+    server.register_error_handler(Exception, lambda error: _not_understood(error, app.callback_map))
     app.layout = lambda: page.layout(shelf)
     page.register(app, shelf)
     return app
@@ -52,6 +59,26 @@ def bind(app: Dash, port: int) -> BaseWSGIServer:
         with listening:
             return make_server(ADDRESS, number, app.server, threaded=True, fd=listening.fileno())
     raise InputError(f"no free port from {port} on", where="--port", do="give another --port")
+
+
+def _not_understood(error: Exception, callbacks: Mapping[str, Any]) -> ResponseReturnValue:
+    """400 and a line for what the page itself never sends; anything else that goes wrong keeps its trace."""
+    if isinstance(error, HTTPException):
+        return error
+    if request.path != UPDATE or _is_of_a_callback(request.get_json(silent=True), callbacks):
+        raise error
+    print(f"a request was not understood: {type(error).__name__}", file=sys.stderr)
+    return Response("this is no request of the page\n", status=400, mimetype="text/plain")
+
+
+def _is_of_a_callback(body: Any, callbacks: Mapping[str, Any]) -> bool:
+    """Whether it names a callback and all that this takes in."""
+    try:
+        wanted = callbacks[body["output"]]
+        given = [[(part["id"], part["property"]) for part in body.get(kind, [])] for kind in ("inputs", "state")]
+        return given == [[(part["id"], part["property"]) for part in wanted[kind]] for kind in ("inputs", "state")]
+    except (AttributeError, KeyError, TypeError):
+        return False
 
 
 def _tell(error: Exception) -> None:
