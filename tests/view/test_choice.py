@@ -82,6 +82,9 @@ def test_classes_have_a_colour_each_and_numbers_a_scale():
     few = colours(np.array(["b", "a", "b"], dtype=object), "name", np.arange(3))
     assert few["color"].tolist() == [1, 0, 1]
     assert few["colorbar"]["ticktext"] == ["a", "b"]
+    most = colours(np.arange(40) % 20, "cluster", np.arange(40))
+    assert len({colour for _, colour in most["colorscale"]}) == 20
+    assert colours(np.arange(21), "cluster", np.arange(21))["colorscale"] == "Viridis"
     many = colours(np.linspace(0, 100, 1001), "defocus_A", np.arange(1001))
     assert (many["cmin"], many["cmax"]) == (pytest.approx(1), pytest.approx(99))
 

@@ -7,10 +7,10 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Bool, Float, Int
 
-from cryodrake.view.style import INK, SERIES, dressed, plain
+from cryodrake.view.style import INK, MORE, SERIES, dressed, plain
 from cryodrake.view.thinning import Window, thinned
 
-MOST_CLASSES = 20
+MOST_CLASSES = len(SERIES) + len(MORE)
 SIZES_px = ((3_000, 6.0), (20_000, 4.0))
 
 
@@ -66,7 +66,7 @@ def colours(values: np.ndarray, name: str, rows: Int[np.ndarray, " m"]) -> dict[
 
 
 def _classes(codes: np.ndarray, words: list[str], name: str) -> dict[str, Any]:
-    palette = [SERIES[i % len(SERIES)] for i in range(len(words))]
+    palette = (*SERIES, *MORE)[: len(words)]
     edges = np.linspace(0, 1, len(words) + 1)
     scale = [[float(edge), colour] for i, colour in enumerate(palette) for edge in edges[i : i + 2]]
     bar = {"title": {"text": plain(name), "side": "right", "font": {"size": 13}}, "thickness": 12, "outlinewidth": 0}

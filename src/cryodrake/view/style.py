@@ -7,6 +7,10 @@ import plotly.graph_objects as go
 
 INK, FAINT, LINE = "#1d2733", "#6b7785", "#d9dfe6"
 SERIES = ("#2f6ea5", "#d1702f", "#3f9168", "#8a6fb0", "#b04a5a", "#7d7f2a", "#3aa0a8", "#5b5b5b")
+MORE = (  # classes beyond those: lighter and darker
+    "#8db8dc", "#f0b27f", "#8fcf9f", "#c3a9e0", "#e695a5", "#c3c266", "#8bd3d8", "#b0b0b0", "#173f66", "#7a3e10", "#1d5438",
+    "#5a2d75",
+)  # fmt: skip
 SURFACES = ("#7fb2dd", "#e7a876", "#8fcaa8", "#b9a5d6")
 FONT = {"family": "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif", "size": 13, "color": INK}
 GRAPH = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": "", "scrollZoom": True}
