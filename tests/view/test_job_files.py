@@ -95,6 +95,11 @@ def test_a_name_that_is_more_than_a_name_is_not_written(tmp_path, name):
     assert not (job / "selections").exists()
 
 
+def test_why_a_name_is_none_is_said(tmp_path):
+    with pytest.raises(InputError, match=r"'\.x\.star' is not a file name: it would be hidden"):
+        new_file(tmp_path, "selections", ".x.star")
+
+
 def test_a_selections_folder_that_leads_elsewhere_is_not_written_to(tmp_path):
     job = make_job(tmp_path / "job")
     (tmp_path / "elsewhere").mkdir()

@@ -40,7 +40,9 @@ def new_file(job: Path, folder: str, name: str) -> Path:
         InputError: the name is not a plain file name, or the folder is a link that leads out of the job.
     """
     if not FILE_NAME.fullmatch(name):
-        raise InputError(f"{name!r} is not a file name", expected="letters, digits, blanks and . + - _")
+        why = ": it would be hidden" if name.startswith(".") else ""
+        expected = "at most 100 letters, digits, blanks and . + - _, the first a letter, a digit or _"
+        raise InputError(f"{name!r} is not a file name{why}", expected=expected)
     place = job / folder
     inside(job, place)
     place.mkdir(exist_ok=True)
