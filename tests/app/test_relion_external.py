@@ -133,12 +133,14 @@ def test_relions_arguments_are_read_and_the_rest_goes_on():
 
 
 @pytest.mark.parametrize("option", ["--in_movies", "--in_mics", "--in_coords", "--in_3dref", "--in_mask"])
-def test_inputs_that_nothing_reads_are_refused(option):
+def test_inputs_that_nothing_reads_are_refused(option, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="does not take"):
         parse(["--o", "a", "--in_parts", "p.star", option, "x"])
 
 
-def test_what_is_missing_is_said(capsys):
+def test_what_is_missing_is_said(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert main(["relion-external", "--o", "a"]) == 2
     assert "--in_parts" in capsys.readouterr().err
     assert main(["relion-external", "--o", "a", "--in_parts", "b", "--j", "0"]) == 2
