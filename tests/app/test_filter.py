@@ -57,6 +57,16 @@ def test_what_cannot_be_done_is_said(job, tmp_path, capsys, condition, name, say
     assert not (tmp_path / name).exists()
 
 
+def test_where_the_stacks_are_is_said_of_a_file_that_is_written_elsewhere(job, tmp_path, capsys):
+    (job / "job.toml").write_text(f'[options]\nparticles = "{tmp_path}/data/a.star"\n')
+    (tmp_path / "data").mkdir()
+    for name in ("out.star", "out.txt"):
+        assert main(["filter", str(job), "row < 5", "-o", str(tmp_path / name)]) == 0
+        assert (f"give --datadir {tmp_path}/data\n" in capsys.readouterr().out) == name.endswith(".star")
+    assert main(["export", str(job), "-o", str(tmp_path / "export.star")]) == 0
+    assert f"give --datadir {tmp_path}/data\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("text", ["1\nx\n", "1.5\n", "", "-1\n", "50\n", "9" * 40])
 def test_hostile_row_lists_are_refused(job, tmp_path, capsys, text):
     (tmp_path / "ind.txt").write_text(text)

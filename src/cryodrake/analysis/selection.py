@@ -5,18 +5,22 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from cryodrake.analysis.job_particles import input_rows, read_job_particles
+from cryodrake.analysis.job_particles import datadir, input_rows, read_job_particles
+from cryodrake.analysis.stack_paths import where_stacks_are
 from cryodrake.errors import InputError
 from cryodrake.io.rows import read_rows, write_rows
 
 SELECTION_SUFFIXES = (".star", ".cs", ".txt", ".pkl")
 
 
-def save_selection(job: Path, rows: Int[np.ndarray, " m"], out: Path) -> None:
+def save_selection(job: Path, rows: Int[np.ndarray, " m"], out: Path) -> str | None:
     """Write these particles (rows of JOB/particles.star, from 0), in this order, by the suffix of `out`.
 
     .star and .cs are the user's own file with the job's poses, of the chosen particles only. .txt (a number a line) and
     .pkl (cryoDRGN's ind.pkl) hold their rows, from 0, in the file that the job began with: what its --ind takes.
+
+    Returns:
+        What to say of the paths of its stacks, as `where_stacks_are`.
 
     Raises:
         InputError: none or unknown rows, another suffix, the file is there already, or the job cannot make that kind.
@@ -33,6 +37,7 @@ def save_selection(job: Path, rows: Int[np.ndarray, " m"], out: Path) -> None:
         particles.select(rows).write_cs(out)
     else:
         write_rows(out, input_rows(job, len(particles))[rows])
+    return where_stacks_are(particles.raw.stack_names, out, particles.path, datadir(job))
 
 
 def read_selection(job: Path, path: Path, n: int) -> Int[np.ndarray, " m"]:

@@ -16,6 +16,8 @@ def main(config: ExportConfig) -> None:
     """
     from cryodrake.analysis.export_formats import write_cryodrgn, write_cs, write_star
     from cryodrake.analysis.export_particles import job_results
+    from cryodrake.analysis.job_particles import datadir
+    from cryodrake.analysis.stack_paths import where_stacks_are
     from cryodrake.app.folders import refuse_taken
     from cryodrake.io.cryodrgn import write_poses
     from cryodrake.io.mrc import read_map, write_map
@@ -41,6 +43,10 @@ def main(config: ExportConfig) -> None:
     found = f", found in {config.onto} {results.words}" if results.words else ""
     print("\n".join(map(str, (*written, *flipped_maps.values()))))
     print(f"{len(results.rows):,} particles{found}")
+    stacks_in = config.datadir or (None if config.onto else datadir(config.job))
+    note = where_stacks_are(results.target.raw.stack_names, out, results.target.path, stacks_in)
+    if note:
+        print(note)
 
 
 def maps_to_flip(config: ExportConfig) -> dict[Path, Path]:

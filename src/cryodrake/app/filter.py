@@ -37,5 +37,5 @@ def main(config: FilterConfig) -> None:
     if not chosen.any():
         expected = f"at least one that does; here is {ranges_in(config.condition, columns)}"
         raise InputError("no particle fulfils the condition", where=config.condition, expected=expected)
-    save_selection(config.job, np.flatnonzero(chosen), config.out)
-    print(f"{config.out}\n{chosen.sum():,} of {len(chosen):,} particles ({chosen.mean():.1%})")
+    note = save_selection(config.job, np.flatnonzero(chosen), config.out)
+    print(f"{config.out}\n{chosen.sum():,} of {len(chosen):,} particles ({chosen.mean():.1%})" + (f"\n{note}" if note else ""))

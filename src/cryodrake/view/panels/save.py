@@ -44,8 +44,12 @@ def register(app: Dash, shelf: Shelf) -> None:
         reader = shelf.open(job)
         try:
             rows = chosen_rows(reader.columns(), chosen)
-            out = new_file(reader.path, FOLDER, f"{(name or '').strip()}{kind}")
-            save_selection(reader.path, rows, out)
+            stem = (name or "").strip()
+            if not stem:
+                raise InputError("there is no name", expected="one for the file")
+            out = new_file(reader.path, FOLDER, f"{stem}{kind}")
+            note = save_selection(reader.path, rows, out)
         except InputError as error:
             return f"Not saved. {error}", "warning", no_update
-        return f"{len(rows):,} particles: {out}", "words", dcc.send_file(str(out)) if copy else no_update
+        words = f"{len(rows):,} particles: {out}" + (f"; {note}" if note else "")
+        return words, "words", dcc.send_file(str(out)) if copy else no_update
