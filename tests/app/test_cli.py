@@ -268,3 +268,16 @@ def test_resume_takes_the_jobs_own_options_and_no_others(tmp_path):
 def test_a_deposition_is_an_export_too(capsys):
     assert main(["export", "emdb", "--help"]) == 0
     assert "deposition" in capsys.readouterr().out
+
+
+def test_a_command_that_is_none_is_answered_with_the_nearest(run_main):
+    code, _, err = run_main("exprot", "job")
+    assert code == 2
+    assert err.startswith("error: no command 'exprot'\n  expected: one of abinit, ")
+    assert err.endswith("do: did you mean export?\n")
+    assert "`cryodrake --help`" in run_main("xyzzy")[2]
+
+
+def test_help_calls_a_command_as_the_user_did(run_main):
+    assert "usage: cryodrake export emdb" in run_main("export", "emdb", "--help")[1]
+    assert "usage: cryodrake emdb" in run_main("emdb", "--help")[1]

@@ -125,7 +125,7 @@ def test_the_mask_says_what_it_encloses(job, run, tmp_path):
     assert (mask.min(), mask.max()) == (0, 1)
     for arguments, says in (
         (("--level", 1, "--mass-kDa", 3), "do not go together"),
-        (("--extend-px", -1), "positive"),
+        (("--extend-px", -1), "0 or a positive number"),
         (("--level", 99), "nothing in the low-passed map"),
     ):
         code, _, err = run("mask", job / "maps" / "consensus.mrc", "-o", tmp_path / "n.mrc", *arguments)

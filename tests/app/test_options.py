@@ -61,7 +61,8 @@ GOOD = 'command = "abinit"\n\n[options]\nparticles = "a.star"\nout = "job"\n'
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (GOOD + "dimeter_A = 200\n", ["job.toml, line 6", "unknown option 'dimeter_A'", "diameter_A"]),
+        (GOOD + "dimeter_A = 200\n", ["job.toml, line 6", "unknown option 'dimeter_A'", "did you mean diameter_A"]),
+        (GOOD + 'outt = "job"\n', ["unknown option 'outt'", "did you mean out?"]),
         (GOOD + "zzz = 1\n", ["line 6", "unknown option 'zzz'", "apix, box, classes, ctf"]),
         (GOOD + 'box = "64"\n', ["line 6", "box is '64'", "expected: a whole number"]),
         (GOOD + "box = true\n", ["line 6", "expected: a whole number"]),

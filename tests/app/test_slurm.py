@@ -80,7 +80,9 @@ def test_what_goes_wrong_is_said(here, monkeypatch, capsys):
         (["abinit", "a.star"], "--out"),  # the command's own arguments are checked before they wait in a queue
         (["abinit", "a.star", "-o", "job", "--zdim", "99"], "--zdim"),
         (["--hours", "2"], "there is no command"),
-        (["relion-external", "--o", "a"], ""),
+        (["relion-external", "--o", "a"], "no command 'relion-external'"),
+        (["--write-only", "--hours", "2", "abinti", "x"], "cryodrake slurm: no command 'abinti'\n  expected: one of abinit"),
+        (["nosuch", "x"], "no command 'nosuch'"),
         (["--partition", "a;rm -rf /", *ABINIT], "--partition"),
         (["--hours", "0", *ABINIT], "--hours"),
         (["--template", "none.sh", *ABINIT], "none.sh"),

@@ -5,6 +5,7 @@ load are imported only by the command that is run, so that `--help` is quick.
 """
 
 import argparse
+import difflib
 import errno
 import importlib
 import os
@@ -112,13 +113,14 @@ def main(arguments: Sequence[str]) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"cryodrake {__version__}")
         return DONE
-    name, *rest = arguments[1:] if tuple(arguments[:2]) == ("export", "emdb") else arguments  # a deposition is an export too
+    is_export = tuple(arguments[:2]) == ("export", "emdb")  # a deposition is an export too
+    name, *rest = arguments[1:] if is_export else arguments
     if name not in COMMANDS:
-        _say(f"no command {name!r}; there are {', '.join(COMMANDS)}")
+        _say(f"error: {no_command(name, list(COMMANDS))}")
         return BAD_INPUT
     job = None
     try:
-        config = parse(name, rest)
+        config = parse(name, rest, "export emdb" if is_export else name)
         job = getattr(config, "out", None)
         _load(COMMANDS[name].main)(config)
         return DONE
@@ -141,8 +143,18 @@ def main(arguments: Sequence[str]) -> int:
         return OUR_FAULT
 
 
-def parse(name: str, arguments: Sequence[str]) -> Any:
+def no_command(name: str, commands: Sequence[str], where: str | None = None) -> InputError:
+    """What to say of a word that is none of these commands."""
+    near = difflib.get_close_matches(name, commands, n=1)
+    do = f"did you mean {near[0]}?" if near else "`cryodrake --help` says what each does"
+    return InputError(f"no command {name!r}", where=where, expected=f"one of {', '.join(commands)}", do=do)
+
+
+def parse(name: str, arguments: Sequence[str], called: str | None = None) -> Any:
     """The command's config from its arguments, over those of `--config FILE` or of the job that is resumed.
+
+    Args:
+        called: as what the user called it, where that is not its name.
 
     Raises:
         InputError: the file cannot be used, or the arguments would change a job that is resumed.
@@ -168,7 +180,7 @@ def parse(name: str, arguments: Sequence[str]) -> Any:
     default = read_options(path, config_class, name) if path else None
     words = COMMANDS[name].words
     description = f"{words[:1].upper()}{words[1:]}. --config FILE takes the options from a job.toml."
-    config = parse_arguments(config_class, rest, f"cryodrake {name}", description, default)
+    config = parse_arguments(config_class, rest, f"cryodrake {called or name}", description, default)
     if saved and default is not None and (changed := changed_options(default, config)):
         raise InputError(f"{', '.join(changed)} cannot change when a job is resumed", where=saved, do="leave it out, or start anew")
     return config

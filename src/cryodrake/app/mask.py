@@ -34,9 +34,10 @@ class MaskConfig:
         if self.level is not None and self.mass_kDa is not None:
             raise InputError("--level and --mass-kDa do not go together", expected="one of them, or neither")
         for name in ("lowpass_A", "mass_kDa", "extend_px", "edge_px"):
-            value, least = getattr(self, name), 0.0
-            if value is not None and not (value > least or (value == 0 and name.endswith("_px"))):
-                raise InputError(f"{name} is {value}", where=f"--{name.replace('_', '-')}", expected="a positive number")
+            value, may_be_0 = getattr(self, name), name.endswith("_px")
+            if value is not None and not (value > 0 or (value == 0 and may_be_0)):
+                expected = "0 or a positive number" if may_be_0 else "a positive number"
+                raise InputError(f"{name} is {value}", where=f"--{name.replace('_', '-')}", expected=expected)
 
 
 def default_lowpass_A(pixel_size_A: float) -> float:

@@ -65,12 +65,13 @@ def read_options(path: Path, config_class: type[Config], command: str) -> Config
             f"this file is for `cryodrake {table['command']}`", where=path, expected=f"a file for `cryodrake {command}`"
         )
     for stray in set(table) - {"command", "options"}:
-        raise InputError(f"unknown option {stray!r}", where=f"{path}, line {_line_of(text, stray)}", expected="[options]")
+        raise InputError(f"unknown option {stray!r}", where=f"{path}, line {_line_of(text, stray)}", expected="[options] above it")
     fields = [f.name for f in dataclasses.fields(config_class) if f.name not in ACTIONS]  # type: ignore[arg-type]
     for name in (name for name in table.get("options", {}) if name not in fields):
-        near = difflib.get_close_matches(name, fields, n=3, cutoff=0.5) or sorted(fields)
+        near = difflib.get_close_matches(name, fields, n=3, cutoff=0.5)
         where = f"{path}, line {_line_of(text, name)}"
-        raise InputError(f"unknown option {name!r}", where=where, expected=f"for example {', '.join(near)}")
+        do = f"did you mean {' or '.join(near)}?" if near else None
+        raise InputError(f"unknown option {name!r}", where=where, expected=f"one of {', '.join(sorted(fields))}", do=do)
     return read_shared_options(path, config_class)
 
 

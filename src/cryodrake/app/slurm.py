@@ -66,19 +66,35 @@ def parse(arguments: Sequence[str]) -> SlurmConfig:
         InputError: there is no command, or the command's own arguments are wrong.
         SystemExit: help was asked for, or an option is wrong; tyro has said which.
     """
-    from cryodrake.app.cli import COMMANDS
+    from cryodrake.app.cli import COMMANDS, no_command
     from cryodrake.app.cli import parse as parse_command
     from cryodrake.app.command_line import parse_arguments
 
     runnable = [name for name, command in COMMANDS.items() if command.parser is None]
     values = {f"--{name}" for name in ("script", "template", "partition", "account", "name")}
     at = next((i for i, word in enumerate(arguments) if word in runnable and (i == 0 or arguments[i - 1] not in values)), None)
+    stray = None if at is not None else _first_free(arguments)
+    if stray is not None:
+        raise no_command(stray, runnable, "cryodrake slurm")
     description = "A command as a SLURM job: options for SLURM first, then the command, such as abinit particles.star -o job."
     config = parse_arguments(SlurmConfig, list(arguments[:at]), "cryodrake slurm", description)
     if at is None:
         raise InputError("there is no command", where="cryodrake slurm", expected="such as: cryodrake slurm abinit a.star -o job")
     parse_command(arguments[at], list(arguments[at + 1 :]))
     return replace(config, command=tuple(arguments[at:]))
+
+
+def _first_free(arguments: Sequence[str]) -> str | None:
+    """The first word that is neither an option nor an option's value."""
+    takes_value = False
+    for word in arguments:
+        if word.startswith("-"):
+            takes_value = "=" not in word and word.replace("_", "-") not in ("--write-only", "--help", "-h")
+        elif takes_value:
+            takes_value = False
+        else:
+            return word
+    return None
 
 
 def main(config: SlurmConfig) -> None:
