@@ -1,5 +1,6 @@
 """`info` finds every problem that is put into a file, with its rows, and none in a file that has none."""
 
+import gzip
 import json
 import pickle
 
@@ -205,6 +206,8 @@ def test_pickles_are_told_apart_and_judged(tmp_path):
     of_ten = np.random.default_rng(0).normal(size=(5, 10)).astype(np.float32)  # as many columns as a CTF with B-factors
     assert examine(dump(tmp_path / "z.pkl", of_ten)).kind == "cryoDRGN's latents"
     assert not problems(tmp_path / "z.pkl")
+    (doubt,) = problems(dump(tmp_path / "z.pkl", np.zeros((5, 9))))
+    assert doubt[0].startswith("9 columns as of a CTF")
     z[4, 2] = np.inf
     assert problems(dump(tmp_path / "z.pkl", z)) == [("values that are not finite", [5])]
 
@@ -273,6 +276,50 @@ def test_a_job_whose_file_has_no_pixel_size_is_read_with_its_own(finished_job):
     assert not examine(job).problems
     (job / "job.toml").write_text("[options]\n")
     assert "no pixel size" in problems(job)[0][0]
+
+
+ATOM = "ATOM  {n:5d}  {name:<3} GLY {chain}{n:4d}    {x:8.3f}{y:8.3f}{z:8.3f}{occupancy:6.2f}{b:6.2f}          {element:>2}\n"
+
+
+def pdb(path, rows):
+    """Atoms of (element, chain, x, y, z, occupancy, B-factor)."""
+    keys = ("element", "chain", "x", "y", "z", "occupancy", "b")
+    text = "".join(ATOM.format(n=i + 1, name=row[0] + str(i), **dict(zip(keys, row, strict=True))) for i, row in enumerate(rows))
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wt") as file:
+        file.write(text + "END\n")
+    return path
+
+
+def test_atomic_models(tmp_path):
+    good = [("C", "A", 0, 0, 0, 1, 20), ("N", "A", 10, 0, 0, 0.5, 20), ("O", "B", 0, 20, 5, 1, 0)]
+    for name in ("a.pdb", "a.pdb.gz"):
+        report = examine(pdb(tmp_path / name, good))
+        assert not report.problems
+        assert report.facts == ["3 atoms, 2 chains: A, B", "0.04202 kDa", "extent 10 × 20 × 5 Å"]
+    bad = [("C", "A", 0, 0, 0, 1, 20), ("N", "A", 0, 0, 0, 2, 20), ("X", "B", 0, 20, 5, 1, -3)]
+    assert problems(pdb(tmp_path / "a.pdb", bad)) == [
+        ("is at the place of another atom", [1, 2]), ("element is unknown", [3]), ("occupancy is not from 0 to 1", [2]),
+        ("B-factor is negative, or no finite number", [3]),
+    ]  # fmt: skip
+    (tmp_path / "b.cif").write_text("data_x\n")
+    assert "has no atoms" in problems(tmp_path / "b.cif")[0][0]
+
+
+def test_a_folder_of_jobs_is_a_list_of_them(tmp_path):
+    for name, status in (("a", {"state": "finished", "verdict": "it\nconverged"}), ("in/b", {"state": "running"}), ("c", None)):
+        (tmp_path / "jobs" / name).mkdir(parents=True)
+        (tmp_path / "jobs" / name / "job.toml").write_text("")
+        if status is not None:
+            (tmp_path / "jobs" / name / "status.json").write_text(json.dumps(status))
+    report = examine(tmp_path / "jobs")
+    assert report.kind == "folder of 3 jobs"
+    assert report.facts == ["a: finished; it converged", "in/b: running"]
+    assert [problem.what.split(": ")[0] for problem in report.problems] == [f"{tmp_path}/jobs/c/status.json"]
+    (tmp_path / "empty").mkdir()
+    for name, says in (("empty", "the folder holds no job"), ("nothing", "there is no such file")):
+        with pytest.raises(InputError, match=says):
+            examine(tmp_path / name)
 
 
 def test_exit_codes_and_words(tmp_path, capsys):

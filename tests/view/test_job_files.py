@@ -5,10 +5,11 @@ import pytest
 
 pytest.importorskip("dash")
 
+from cryodrake.analysis.find_jobs import find_jobs
 from cryodrake.errors import InputError
 from cryodrake.io.mrc import write_map
 from cryodrake.view.job_files import find_maps, inside, new_file, tail
-from cryodrake.view.shelf import Shelf, find_jobs
+from cryodrake.view.shelf import Shelf
 
 MAP = np.zeros((4, 4, 4), np.float32)
 

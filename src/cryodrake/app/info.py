@@ -11,7 +11,7 @@ class InfoConfig:
     """What to examine."""
 
     file: tyro.conf.Positional[Path]
-    """A .star, .cs, .mrc, .mrcs, .pkl or .txt file, or a job folder."""
+    """A .star, .cs, .mrc, .mrcs, .pdb, .cif, .pkl or .txt file, a job folder, or a folder of jobs."""
     datadir: Path | None = None
     """Folder that the stacks' paths are relative to."""
     all_rows: bool = False

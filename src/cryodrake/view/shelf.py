@@ -1,13 +1,10 @@
 """The jobs under a folder, by name. What a browser asks for is looked up here: it never names a path."""
 
-import os
 from pathlib import Path
 
+from cryodrake.analysis.find_jobs import find_jobs
 from cryodrake.errors import InputError
 from cryodrake.view.job_reader import JobReader
-
-DEEPEST = 3
-MARKS = ("job.toml", "status.json")
 
 
 class Shelf:
@@ -46,31 +43,3 @@ class Shelf:
         if reader is None:
             raise InputError("no such job", where=name, expected="one of the list")
         return reader
-
-
-def find_jobs(root: Path) -> list[Path]:
-    """`root` itself if it is a job, else the jobs in it, at most `DEEPEST` folders down; links are not followed.
-
-    After a job with --classes come its classes' jobs.
-    """
-    if _is_job(root):
-        return [root, *_classes(root)]
-    found = []
-    for folder, subfolders, _ in os.walk(root, followlinks=False):
-        path = Path(folder)
-        depth = len(path.relative_to(root).parts)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and not (path / name).is_symlink())
-        if depth and _is_job(path):
-            found += [path, *_classes(path)]
-            subfolders.clear()
-        elif depth == DEEPEST:
-            subfolders.clear()
-    return found
-
-
-def _classes(job: Path) -> list[Path]:
-    return [path for path in sorted(job.glob("classes/class_*")) if _is_job(path) and path.resolve().is_relative_to(job.resolve())]
-
-
-def _is_job(path: Path) -> bool:
-    return any((path / mark).is_file() for mark in MARKS)

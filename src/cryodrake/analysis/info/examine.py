@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cryodrake.analysis.find_jobs import find_jobs
+from cryodrake.analysis.info.atoms import examine_atoms
 from cryodrake.analysis.info.cryosparc import examine_cs
-from cryodrake.analysis.info.job import examine_job
+from cryodrake.analysis.info.job import examine_job, examine_jobs
 from cryodrake.analysis.info.mrc import examine_mrc
 from cryodrake.analysis.info.pickle import examine_pickle
 from cryodrake.analysis.info.report import Report
@@ -21,7 +23,7 @@ def examine(path: Path, datadir: Path | None = None) -> Report:
         datadir: folder that the stacks' paths are relative to.
 
     Raises:
-        InputError: there is no such file, or no such kind.
+        InputError: there is no such file, no such kind, or no job in the folder.
     """
     with np.errstate(all="ignore"):  # damaged files hold any number: it is judged, not warned of
         return _examine(path, datadir)
@@ -30,8 +32,13 @@ def examine(path: Path, datadir: Path | None = None) -> Report:
 def _examine(path: Path, datadir: Path | None) -> Report:
     if path.is_dir() and (path / "job.toml").exists():
         return examine_job(path, datadir)
+    if path.is_dir():
+        jobs = find_jobs(path)
+        if not jobs:
+            raise InputError("the folder holds no job", where=path, expected="a folder with job.toml in it, or in its subfolders")
+        return examine_jobs(path, jobs)
     if not path.is_file():
-        raise InputError("there is no such file, or the folder holds no job", where=path)
+        raise InputError("there is no such file", where=path)
     match [suffix.lower() for suffix in path.suffixes]:
         case [*_, ".star"]:
             return examine_star(path, datadir)
@@ -39,9 +46,11 @@ def _examine(path: Path, datadir: Path | None) -> Report:
             return examine_cs(path, datadir)
         case [*_, ".mrcs" | ".mrc" | ".map"] | [*_, ".mrcs" | ".mrc" | ".map", ".gz" | ".bz2"]:
             return examine_mrc(path)
+        case [*_, ".pdb" | ".ent" | ".cif" | ".mmcif"] | [*_, ".pdb" | ".ent" | ".cif" | ".mmcif", ".gz"]:
+            return examine_atoms(path)
         case [*_, ".pkl"]:
             return examine_pickle(path)
         case [*_, ".txt"]:
             return examine_text(path, datadir)
-    expected = ".star, .cs, .mrc, .mrcs (also .gz, .bz2), .pkl, .txt, or a job folder"
+    expected = ".star, .cs, .mrc, .mrcs (also .gz, .bz2), .pdb, .cif (also .gz), .pkl, .txt, or a folder of jobs"
     raise InputError("is no kind of file that we know", where=path, expected=expected)

@@ -1,7 +1,9 @@
 """Job folders: how the job stands, and whether its files are whole and go together."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +22,10 @@ def examine_job(path: Path, datadir: Path | None) -> Report:
     """A folder with a job.toml."""
     report = Report("cryodrake job folder")
     try:
-        options = job_options(path)
-        status = json.loads((path / "status.json").read_text(encoding="utf-8"))
+        options, status = job_options(path), _status(path)
     except InputError as error:
         return report.refuse(error)
-    except (OSError, ValueError) as error:
-        return report.refuse(InputError(f"cannot be read: {error}", where=path / "status.json"))
-    state = status.get("state") if isinstance(status, dict) else None
+    state = status.get("state")
     report.facts.append(f"of {options.get('particles', 'unknown particles')}, {state}")
     if state is None:
         report.problems.append(Problem("status.json says no state"))
@@ -40,6 +39,31 @@ def examine_job(path: Path, datadir: Path | None) -> Report:
         found = examine_mrc(file, is_stack=False)
         report.problems += [Problem(f"{file.relative_to(path)}: {p.what}", p.rows, p.unit) for p in found.problems]
     return report
+
+
+def examine_jobs(path: Path, jobs: Sequence[Path]) -> Report:
+    """How each job in a folder stands."""
+    report = Report(f"folder of {len(jobs):,} job{'s' if len(jobs) > 1 else ''}")
+    for job in jobs:
+        name = job.relative_to(path) if job != path else job.name
+        try:
+            status = _status(job)
+        except InputError as error:
+            report.add_error(error)
+            continue
+        verdict = " ".join(str(status.get("verdict") or "").split())
+        report.facts.append(f"{name}: {status.get('state', 'no state')}" + (f"; {verdict}" if verdict else ""))
+    report.notes.append("the files of a job are examined when its own folder is given")
+    return report
+
+
+def _status(job: Path) -> dict[str, Any]:
+    """Of status.json. Raises InputError where it cannot be read."""
+    try:
+        status = json.loads((job / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read: {error}", where=job / "status.json") from None
+    return status if isinstance(status, dict) else {}
 
 
 def _examine_particles(report: Report, path: Path, datadir: Path | None) -> None:

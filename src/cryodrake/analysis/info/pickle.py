@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from cryodrake.analysis.info.particles import check_limits, check_rotations
-from cryodrake.analysis.info.report import Report
+from cryodrake.analysis.info.report import Problem, Report
 from cryodrake.errors import InputError
 from cryodrake.io.cryodrgn import CTF_ORDER, NAMES, load_pickles
+
+CTF_WIDTHS = (9, 10)
 
 
 def examine_pickle(path: Path) -> Report:
@@ -26,7 +28,7 @@ def examine_pickle(path: Path) -> Report:
     first = arrays[0] if arrays else np.empty(0)
     if first.ndim == 3 and first.shape[1:] == (3, 3) and all(a.shape == (len(first), 2) for a in arrays[1:]):
         _examine_poses(report, arrays)
-    elif len(arrays) == 1 and first.ndim == 2 and first.shape[1] in (9, 10) and _has_boxes(first):
+    elif len(arrays) == 1 and first.ndim == 2 and first.shape[1] in CTF_WIDTHS and _has_boxes(first):
         _examine_ctf(report, first.astype(np.float64))
     elif len(arrays) == 1 and first.ndim == 1 and first.dtype.kind in "biu":
         _examine_rows(report, first)
@@ -84,5 +86,9 @@ def check_row_numbers(report: Report, rows: np.ndarray) -> None:
 def _examine_latents(report: Report, arrays: list[np.ndarray]) -> None:
     report.kind = "cryoDRGN's latents" + (" and their log variances" if len(arrays) == 2 else "")
     report.facts.append(f"{len(arrays[0]):,} particles, {arrays[0].shape[1]} dimensions")
+    width, first = arrays[0].shape[1], arrays[0][:, 0]
+    if len(arrays) == 1 and width in CTF_WIDTHS and len(first) and (first % 1 == 0).mean() > 0.5:
+        report.kind = f"pickle of {len(first):,} × {width} numbers, cryoDRGN's latents or a damaged CTF"
+        report.problems.append(Problem(f"{width} columns as of a CTF, the first whole numbers as its box would be, and no box"))
     for array in arrays:
         report.add("values that are not finite", ~np.isfinite(array).all(axis=1))
