@@ -149,7 +149,7 @@ def test_latents_choose_the_map_of_the_nearest_class(tmp_path):
     np.savetxt(tmp_path / "maps" / "states" / "z_values.txt", [[9, 9], [0, 0]])
     with pytest.raises(InputError, match="expected: 3 of 2"):
         open_decoder(tmp_path, latents, None)
-    with pytest.raises(InputError, match="class 3 has no map"):
+    with pytest.raises(InputError, match=r"class 4 has no map\n  expected: state_03\.mrc"):
         open_decoder(tmp_path, latents, classes + 1)
 
 

@@ -18,8 +18,8 @@ def test_each_column_is_what_its_file_says(finished_job):
     np.testing.assert_array_equal(columns["latent_2"], 2 * np.arange(6) + 1)
     np.testing.assert_array_equal(columns["umap_1"], layout[:, 0])
     np.testing.assert_array_equal(columns["pc_2"], -layout[:, 1])
-    np.testing.assert_array_equal(columns["cluster"], labels)
-    np.testing.assert_array_equal(columns["class_number"], 1 - labels % 2)
+    np.testing.assert_array_equal(columns["cluster"], labels + 1)  # people count from 1, arrays from 0
+    np.testing.assert_array_equal(columns["class_number"], 2 - labels % 2)
     np.testing.assert_array_equal(columns["defocus_A"], 14500.25 + 100 * np.arange(6))
     np.testing.assert_array_equal(columns["astigmatism_A"], 1000)
     np.testing.assert_array_equal(columns["voltage_kV"], 300)

@@ -99,7 +99,9 @@ def test_one_table_joins_what_is_known_of_each_row(analyzed):
     assert table["row"].tolist() == list(range(N))
     assert table[["z1", "z2", "z3"]].to_numpy() == pytest.approx(analyzed.latents, rel=1e-5, abs=1e-6)
     assert table[["pc1", "pc2", "pc3"]].to_numpy() == pytest.approx(np.load(analyzed.out / "pca.npy"), rel=1e-5, abs=1e-5)
-    assert table["class"].tolist() == np.load(analyzed.out / "labels.npy").tolist()
+    assert table["class"].tolist() == (np.load(analyzed.out / "labels.npy") + 1).tolist()
+    assert "from 1, in labels.npy from 0" in analyzed.said
+    assert pd.read_csv(analyzed.out / "latents_clusters.csv")["cluster"].tolist() == [1, 2, 3, 4, 5, 6]
     assert table["confidence"].to_numpy() == pytest.approx(analyzed.table.confidence, abs=1e-6)
     assert table["defocus_A"].to_numpy() == pytest.approx(
         (analyzed.table.ctf.defocus_u_A + analyzed.table.ctf.defocus_v_A) / 2, rel=1e-6

@@ -40,6 +40,20 @@ def test_the_chosen_rows_are_those_of_numpy_in_every_format(job, tmp_path, capsy
     assert again.index.tolist() == wanted.tolist()
 
 
+def test_the_first_class_is_number_1(job, tmp_path, capsys):
+    """As its folder is class_01; classes.npy counts from 0."""
+    classes = np.random.default_rng(1).integers(0, 3, N)
+    np.save(job / "classes.npy", classes)
+    for number in (1, 2, 3):
+        out = tmp_path / f"class_{number:02d}.txt"
+        assert main(["filter", str(job), f"class_number == {number}", "-o", str(out)]) == 0
+        assert read_rows(out, N).tolist() == np.flatnonzero(classes == number - 1).tolist()
+    assert main(["filter", str(job), "class_number == 0", "-o", str(tmp_path / "none.txt")]) == 2
+    capsys.readouterr()
+    assert main(["filter", "--help"]) == 0
+    assert "class_number == 1" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
 @pytest.mark.parametrize(
     ("condition", "name", "says"),
     [

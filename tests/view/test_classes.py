@@ -10,7 +10,8 @@ pytest.importorskip("dash")
 
 from cryodrake.analysis.montage import montage
 from cryodrake.view.job_reader import JobReader
-from cryodrake.view.panels import images, morph, views
+from cryodrake.view.panels import images, morph, points, views
+from cryodrake.view.scatter_figure import colours
 
 N = 240
 STATES = ("maps/states/state_00", "maps/states/state_01")
@@ -45,6 +46,16 @@ def test_a_particles_map_is_that_of_its_class_whatever_its_latent(whole):
     label = np.load(whole.path / "classes.npy")
     for i in range(0, N, 10):
         assert np.array_equal(whole.map_of_row(i).volume, whole.viewable(STATES[label[i]]).volume)
+
+
+def test_class_numbers_are_those_of_the_folders(whole):
+    """Files and arrays count from 0; what the page says of them does not."""
+    label = np.load(whole.path / "classes.npy")
+    assert whole.columns()["class_number"].tolist() == (label + 1).tolist()
+    assert f"class_number {label[7] + 1}" in points.told(whole, 7)
+    assert colours(whole.columns()["class_number"], "class_number", np.arange(N))["colorbar"]["ticktext"] == ["1", "2"]
+    assert [whole.title(name) for name in whole.class_maps()] == [f"{STATES[0]} (class 1)", f"{STATES[1]} (class 2)"]
+    assert whole.title("maps/consensus") == "maps/consensus"
 
 
 def test_an_image_stands_beside_its_classes_map(whole):

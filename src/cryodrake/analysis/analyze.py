@@ -8,6 +8,8 @@
     particles.csv                        a line a particle       diagnostics.json
     latents_….png and .csv               figures and their numbers
 
+Clusters count from 1, as in `filter`; labels.npy alone counts them from 0.
+
 Files are replaced one by one; those of an earlier run that this one does not make go, and nothing else is touched.
 """
 
@@ -56,7 +58,7 @@ def analyze(config: AnalyzeConfig) -> list[str]:
     words = [
         f"{len(latents):,} particles, {latents.shape[1]} latents; component 1 has {components.share[0]:.1%} of the variance.",
         f"{len(clusters.centre_rows)} clusters, of {np.bincount(clusters.labels).min():,} to "
-        f"{np.bincount(clusters.labels).max():,} particles.",
+        f"{np.bincount(clusters.labels).max():,} particles; they count from 1, in labels.npy from 0.",
     ]
     layout = umap_layout(latents, config.seed)
     if layout is None:

@@ -32,8 +32,8 @@ class Decoder:
 def open_decoder(job: Path, latents: Float[np.ndarray, "n z"] | None, classes: Int[np.ndarray, " n"] | None) -> Decoder | None:
     """The job's way from a state to a map: its field, else the maps JOB/maps/states/state_XX.mrc; None where there is neither.
 
-    With classes, state_XX is the map of class XX, and a latent has that of the class whose mean latent is nearest (without
-    latents, z is the class). Else a latent has the map of the nearest state in z_values.txt, beside the maps.
+    With classes (from 0), state_XX is the map of class XX, and a latent has that of the class whose mean latent is nearest
+    (without latents, z is the class). Else a latent has the map of the nearest state in z_values.txt, beside the maps.
 
     Raises:
         InputError: a class or state without its map, or maps of several sizes.
@@ -46,7 +46,7 @@ def open_decoder(job: Path, latents: Float[np.ndarray, "n z"] | None, classes: I
     if paths and classes is not None and len(classes):
         used = np.unique(classes)
         if used[-1] >= len(paths):
-            raise InputError(f"class {used[-1]} has no map", where=folder, expected=f"state_{used[-1]:02d}.mrc")
+            raise InputError(f"class {used[-1] + 1} has no map", where=folder, expected=f"state_{used[-1]:02d}.mrc")
         z = classes[:, None].astype(np.float64) if latents is None else latents
         anchors, paths = np.stack([z[classes == label].mean(0) for label in used]), [paths[label] for label in used]
     elif paths and latents is not None and (folder / "z_values.txt").exists():

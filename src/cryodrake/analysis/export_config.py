@@ -24,7 +24,7 @@ class ExportConfig:
     ind: Path | None = None
     """Only these particles: rows of the file that the job began with, as .pkl or .txt."""
     classes: bool = False
-    """Also write the job's classes, or the clusters of `analyze`, as rlnClassNumber or alignments3D/class."""
+    """Also write the job's classes, or the clusters of `analyze`: rlnClassNumber from 1, or alignments3D/class from 0."""
     flip: bool = False
     """Change the hand: turn the poses over, and write the job's maps and those of its states turned over beside the file."""
     datadir: Path | None = None

@@ -50,7 +50,7 @@ def draw_states(job: JobFolder) -> list[Path]:
     folder = job.maps / "states"
     states = sorted(path for path in folder.glob("state_*.mrc") if not is_half_map(path))
     if _has_classes(job):
-        return write_map_views(folder, [path.name for path in states])
+        return write_map_views(folder, [path.name for path in states], words="Model #1 is the map of class 1, and so on.")
     return write_series_views(folder, states) if states else []
 
 

@@ -33,7 +33,7 @@ def write_density(stem: Path, points: Points, names: tuple[str, str]) -> list[Pa
 def write_clusters(
     stem: Path, points: Points, names: tuple[str, str], labels: Int[np.ndarray, " n"], centre_rows: Int[np.ndarray, " m"]
 ) -> list[Path]:
-    """Hexagons coloured by the cluster most of their particles are in, centres numbered. CSV: one row a cluster."""
+    """Hexagons coloured by the cluster most of their particles are in, centres numbered from 1. CSV: one row a cluster."""
     figure, axes = _page()
     colour_map = colormaps["turbo"].resampled(max(len(centre_rows), 2))
     axes.hexbin(
@@ -41,11 +41,11 @@ def write_clusters(
         cmap=colour_map, vmin=-0.5, vmax=len(centre_rows) - 0.5, linewidths=0.1, alpha=0.8,
     )  # fmt: skip
     centres = points[centre_rows]
-    for i, (x, y) in enumerate(centres):
+    for i, (x, y) in enumerate(centres, 1):
         axes.text(x, y, str(i), ha="center", va="center", size=8, weight="bold", bbox=_LABEL)
     _label(axes, names, f"{len(centre_rows)} clusters")
     count = np.bincount(labels, minlength=len(centre_rows))
-    columns = {"cluster": np.arange(len(count)), "particles": count, "centre_row": centre_rows}
+    columns = {"cluster": np.arange(len(count)) + 1, "particles": count, "centre_row": centre_rows}
     return write_figure(stem, figure, pd.DataFrame(columns | {names[0]: centres[:, 0], names[1]: centres[:, 1]}))
 
 

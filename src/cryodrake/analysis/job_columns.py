@@ -2,7 +2,7 @@
 
     row                                         from 0, of JOB/particles.star
     confidence, half_set                        half sets are 1 and 2
-    class_number, cluster                       of the job, and of `analyze`; from 0
+    class_number, cluster                       of the job, and of `analyze`; from 1, while classes.npy and labels.npy are from 0
     class_probability                           of the particle's class, in a job with --classes
     latent_1 …, pc_1 …, umap_1, umap_2          states; the last two of `analyze`
     defocus_A, defocus_u_A, defocus_v_A, astigmatism_A, defocus_angle_deg, phase_shift_deg, voltage_kV, cs_mm,
@@ -30,6 +30,8 @@ from cryodrake.io.relion import RelionSource
 from cryodrake.io.star import strings
 from cryodrake.io.table import ParticleTable
 from cryodrake.physics.rotations import matrix_to_euler_deg
+
+FROM_1 = ("class_number", "cluster")  # their files count from 0
 
 
 def job_columns(job: Path) -> dict[str, np.ndarray]:
@@ -73,6 +75,7 @@ def _states(job: Path, n: int) -> dict[str, np.ndarray]:
                 f"holds {values.dtype} of shape {values.shape}", where=job / file, expected="numbers, a row a particle"
             )
         check_rows(job, file, len(values), n)
+        values = values + 1 if name in FROM_1 else values
         columns |= {name: values} if values.ndim == 1 else _numbered(name, values)
     return columns
 

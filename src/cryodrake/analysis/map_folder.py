@@ -39,11 +39,14 @@ def write_series_views(folder: Path, paths: Sequence[Path]) -> list[Path]:
     return [opened, *(write_still(path.with_suffix(".png"), small_map(path), level, zoom) for path in paths)]
 
 
-def write_map_views(folder: Path, names: Sequence[str], levels: Mapping[str, float] = MappingProxyType({})) -> list[Path]:
+def write_map_views(
+    folder: Path, names: Sequence[str], levels: Mapping[str, float] = MappingProxyType({}), words: str = ""
+) -> list[Path]:
     """view.cxc and stills of single maps: those of these names that are there, the first one seen at once, the others hidden.
 
     Args:
         levels: by name; where there is none it is the map's own.
+        words: a comment in view.cxc.
 
     Returns:
         The files written.
@@ -59,7 +62,7 @@ def write_map_views(folder: Path, names: Sequence[str], levels: Mapping[str, flo
         shown.append(ShownMap(path.name, level, SHADES[i % len(SHADES)], is_visible=i == 0))
         if not is_half_map(path):
             written.append(write_still(path.with_suffix(".png"), volume, level))
-    return [write_maps(folder, shown), *written] if shown else []
+    return [write_maps(folder, shown, words), *written] if shown else []
 
 
 def write_component_views(folder: Path, mean: Path, components: Sequence[Path]) -> None:

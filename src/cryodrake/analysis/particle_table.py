@@ -16,12 +16,12 @@ def particle_table(
     labels: Int[np.ndarray, " n"],
     covariates: Covariates,
 ) -> pd.DataFrame:
-    """Columns row (from 0), z1 …, pc1 …, umap1, umap2, class, and confidence, defocus_A, scale where they are known."""
+    """Columns row (from 0), z1 …, pc1 …, umap1, umap2, class (from 1), and confidence, defocus_A, scale where they are known."""
     columns: dict[str, Any] = {"row": np.arange(len(latents))}
     for name, values in (("z", latents), ("pc", scores), ("umap", layout)):
         if values is not None:
             columns |= {f"{name}{i + 1}": values[:, i] for i in range(values.shape[1])}
-    columns["class"] = labels
+    columns["class"] = labels + 1
     for name in ("confidence", "defocus_A", "scale"):
         values = getattr(covariates, name)
         if values is not None:

@@ -14,7 +14,8 @@ class FilterConfig:
     job: tyro.conf.Positional[Path]
     """Folder of a finished job."""
     condition: tyro.conf.Positional[str]
-    """In quotes, on columns of the job, such as "confidence > 0.5 and latent_1 < 0"; an unknown one makes it list all there are."""
+    """In quotes, on columns of the job, such as "confidence > 0.5 and latent_1 < 0"; an unknown one makes it list all there are.
+    Classes and clusters count from 1: "class_number == 1" chooses the particles of classes/class_01."""
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",))]
     """File to make: .star, .cs (of a job that began with one), .txt or .pkl (row numbers for --ind)."""
 

@@ -44,9 +44,9 @@ class ShownMap:
     negative_colour: str | None = None
 
 
-def write_maps(folder: Path, maps: Sequence[ShownMap]) -> Path:
-    """view.cxc that opens these maps one by one. Raises InputError where the folder is not writable."""
-    lines = [*HEAD, *_opened(maps), "view", *_turn_movie()]
+def write_maps(folder: Path, maps: Sequence[ShownMap], words: str = "") -> Path:
+    """view.cxc that opens these maps one by one, `words` a comment in it. Raises InputError where the folder is not writable."""
+    lines = [*HEAD, *([f"# {words}"] if words else []), *_opened(maps), "view", *_turn_movie()]
     return _write(folder, lines)
 
 

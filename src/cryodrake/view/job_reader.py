@@ -28,6 +28,7 @@ from cryodrake.view.job_files import find_maps, tail
 from cryodrake.view.memory import Memory
 
 LOG_LINES = 40
+CLASS_MAP = re.compile(r"maps/states/state_(\d+)")
 OF_CLASSES = re.compile(r"(rot|tilt|psi)_deg|(latent|pc|umap)_\d+")  # columns that have a frame for each class
 
 
@@ -92,6 +93,15 @@ class JobReader:
     def maps(self) -> dict[str, Path]:
         """All maps in the job's folder, by name."""
         return find_maps(self.path)
+
+    def title(self, name: str) -> str:
+        """A map's name, and its class where the map is that of a class."""
+        found = CLASS_MAP.fullmatch(name) if self.holds_classes() else None
+        return f"{name} (class {int(found[1]) + 1})" if found else name
+
+    def class_maps(self) -> list[str]:
+        """Of `maps` those of the classes, class 1 first; none where the job holds none."""
+        return [name for name in self.maps() if CLASS_MAP.fullmatch(name)] if self.holds_classes() else []
 
     def viewable(self, name: object) -> Viewable:
         """A map of `maps`.

@@ -1,6 +1,5 @@
 """Any of the job's maps as surfaces, up to four side by side at one level."""
 
-import re
 from typing import Any
 
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, no_update
@@ -14,19 +13,17 @@ from cryodrake.view.surface_figure import MOST, PAGE_px, Shown, surfaces
 
 HEIGHT_px = 500
 BETWEEN = " › "  # of a job's name and its map's; in neither
-CLASS_MAP = re.compile(r"maps/states/state_\d+")
 
 
 def layout(reader: JobReader, others: list[JobReader]) -> list[Any]:
     """The consensus map first, or those of the classes, the largest first; `others` are jobs whose main map may stand beside it."""
     first = reader.main_map()
-    options = [{"label": name, "value": f"{reader.name}{BETWEEN}{name}"} for name in reader.maps()]
+    options = [{"label": reader.title(name), "value": f"{reader.name}{BETWEEN}{name}"} for name in reader.maps()]
     for other in others:
         name = other.main_map()
         if name is not None and other.name != reader.name:
             options.append({"label": f"{other.name}: {name}", "value": f"{other.name}{BETWEEN}{name}"})
-    firsts = [name for name in reader.maps() if CLASS_MAP.fullmatch(name)][:MOST] if reader.holds_classes() else []
-    firsts = firsts or ([] if first is None else [first])
+    firsts = reader.class_maps()[:MOST] or ([] if first is None else [first])
     value = [f"{reader.name}{BETWEEN}{name}" for name in firsts]
     view = reader.viewable(firsts[0]) if firsts else None
     dust = dcc.Checklist(id="maps-dust", options=[{"label": "hide dust", "value": "dust"}], value=["dust"])
@@ -81,5 +78,6 @@ def _shown(shelf: Shelf, name: object, sigmas: float, is_alone: bool) -> Shown:
     job, found, of_job = str(name).partition(BETWEEN)
     if not found:
         raise InputError("no such map", where=name, expected="one of the list")
-    title = of_job if is_alone else f"{job}: {of_job}"
-    return Shown(title, shelf.open(job).viewable(of_job), sigmas)
+    reader = shelf.open(job)
+    view, title = reader.viewable(of_job), reader.title(of_job)
+    return Shown(title if is_alone else f"{job}: {title}", view, sigmas)

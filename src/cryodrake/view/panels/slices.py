@@ -15,7 +15,7 @@ HEIGHT_px = 360
 
 def layout(reader: JobReader) -> list[Any]:
     """Through the middle of the consensus map."""
-    names, first = list(reader.maps()), reader.main_map()
+    names, first = [{"label": reader.title(name), "value": name} for name in reader.maps()], reader.main_map()
     box = 2 if first is None else len(reader.viewable(first).volume)
     places = [labelled(axis, slider(f"slices-{axis}", 0, box - 1, box // 2, 1)) for axis in ("x", "y", "z")]
     top = row(labelled("map", choice("slices-name", names, first), 2), *places)
