@@ -76,7 +76,7 @@ def _judged(job: Path, data: Path, symmetry: str) -> Record:
     """What the truth says of a job's poses and maps."""
     from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
 
-    found = evaluate(EvaluateConfig(job=job, truth=data, symmetry=symmetry))
+    found = evaluate(EvaluateConfig(job=job, truth=data, symmetry=(symmetry,)))
     record = {
         "error_deg": found.rotation_error_median_deg,
         "within_10_deg": found.share_within_10_deg,

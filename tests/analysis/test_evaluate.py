@@ -141,7 +141,7 @@ def test_symmetry_makes_equivalent_poses_equal(tmp_path, truth):
     # R of a particle turned about z by 120° in the volume's frame: rot changes by 120°.
     blocks["particles"]["rlnAngleRot"] += 120 * (np.arange(N) % 3)
     starfile.write(blocks, tmp_path / "particles.star")
-    with_c3 = evaluate(EvaluateConfig(job=tmp_path, truth=truth, symmetry="C3"))
+    with_c3 = evaluate(EvaluateConfig(job=tmp_path, truth=truth, symmetry=("C3",)))
     without = evaluate(EvaluateConfig(job=tmp_path, truth=truth))
     assert with_c3.rotation_error_p90_deg < 0.1
     assert without.rotation_error_p90_deg == pytest.approx(120, abs=2)
@@ -198,7 +198,7 @@ def test_what_is_missing_or_foreign_is_said(tmp_path, truth):
     make_job(tmp_path / "job", truth)
     (tmp_path / "job" / "maps" / "consensus.mrc").unlink()
     with pytest.raises(InputError, match="symmetry"):
-        evaluate(EvaluateConfig(job=tmp_path / "job", truth=truth, symmetry="X7"))
+        evaluate(EvaluateConfig(job=tmp_path / "job", truth=truth, symmetry=("X7",)))
     with pytest.raises(InputError):
         evaluate(EvaluateConfig(job=tmp_path / "job", truth=tmp_path / "nothing"))
     star = tmp_path / "job" / "particles.star"

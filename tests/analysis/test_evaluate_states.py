@@ -1,6 +1,7 @@
 """`evaluate` on jobs with states: decoders that give the true maps, their mean, or the wrong ones."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,14 +11,17 @@ from scipy.spatial.transform import Rotation
 
 from cryodrake.analysis.decoder import Decoder, open_decoder
 from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
+from cryodrake.analysis.evaluate_classes import ClassMap, curves_of_classes
 from cryodrake.analysis.evaluate_images import auc, evenly_spaced, image_curves
 from cryodrake.analysis.evaluate_maps import AlignedMap, cryobench_auc, true_map
 from cryodrake.analysis.evaluate_result import EvaluationResult
 from cryodrake.analysis.evaluate_states import evaluate_states, score_latents
 from cryodrake.data.density import gaussian_density
 from cryodrake.errors import InputError
-from cryodrake.inference.alignment import Alignment, within_ball
+from cryodrake.inference.alignment import Alignment, move, within_ball
 from cryodrake.io.mrc import read_map, write_map
+from cryodrake.io.relion_write import write_new_star
+from cryodrake.io.table import ParticleTable
 from cryodrake.physics.fsc import fsc
 from cryodrake.physics.masks import sphere
 
@@ -129,6 +133,113 @@ def test_classes_and_their_maps_are_a_job_with_states(tmp_path, truth):
     assert again["states"]["share_in_right_class"] == found.share_in_right_class
     assert "in the right class: 80.0%" in result.summary()
     assert "states gain" in result.summary()
+
+
+def particles(folder, rows, rotations):
+    """particles.star of these images of one stack."""
+    table = ParticleTable(
+        np.full(len(rows), PIXEL_A), np.zeros(len(rows), int), np.full(len(rows), BOX), rotations=rotations.astype(np.float64)
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_new_star(folder / "particles.star", table, ("a.mrcs",), np.zeros(len(rows), int), rows)
+
+
+@pytest.fixture(scope="module")
+def classes_job(truth, tmp_path_factory):
+    """Four classes, each in a frame of its own with the map of one state; half of state 0's images are in the class of state 1,
+    and the second class's poses are right up to C2."""
+    job = tmp_path_factory.mktemp("classes") / "job"
+    rng = np.random.default_rng(6)
+    true = Rotation.random(len(STATE), rng=rng).as_matrix()
+    particles(truth, np.arange(len(STATE)), true)
+    particles(job, np.arange(len(STATE)), true)
+    of_class = STATE.copy()
+    of_class[np.flatnonzero(STATE == 0)[:20]] = 1
+    np.save(job / "classes.npy", of_class)
+    for c in range(K):
+        folder, rows = job / "classes" / f"class_{c + 1:02d}", np.flatnonzero(of_class == c)
+        a = Rotation.random(rng=rng).as_matrix()
+        (folder / "maps").mkdir(parents=True)
+        volume, _ = read_map(truth / "volumes" / f"state_{c:03d}.mrc")
+        placed = move(torch.from_numpy(volume), Alignment(torch.from_numpy(a).float(), False, torch.zeros(3), 1.0, 0.0))
+        write_map(folder / "maps" / "consensus.mrc", placed.numpy(), PIXEL_A)
+        turn = Rotation.from_rotvec(np.pi * np.outer(np.arange(len(rows)) % 2 * (c == 1), [0, 0, 1])).as_matrix()
+        particles(folder, rows, true[rows] @ turn @ a)
+    return job
+
+
+@pytest.fixture(scope="module")
+def classes_result(classes_job, truth):
+    return evaluate(EvaluateConfig(job=classes_job, truth=truth.parent))
+
+
+def test_an_image_is_scored_by_the_map_of_its_class(classes_result, truth):
+    """Each class lies in its own place, and what is known of every image is what the true maps say of each other."""
+    volumes = [torch.from_numpy(read_map(truth / "volumes" / f"state_{s:03d}.mrc")[0]) for s in range(K)]
+    mistaken = cryobench_auc(fsc(within_ball(volumes[1]), volumes[0]))
+    result, found = classes_result, classes_result.states
+    assert found.images == 100
+    assert found.state_auc[1:] == pytest.approx([PERFECT] * 3, abs=0.01)
+    assert found.state_auc[0] == pytest.approx((PERFECT + mistaken) / 2, abs=0.025)  # a class of two states lies between them
+    assert found.image_auc_mean == pytest.approx(0.8 * PERFECT + 0.2 * mistaken, abs=0.01)
+    assert found.image_auc_moving_mean < found.image_auc_mean
+    assert found.static_auc_mean is None  # the map of a class is what there is
+    parts = [part.states for part in result.classes]
+    assert [part.images for part in parts] == [20, 50, 20, 10]
+    assert parts[1].image_auc_mean == pytest.approx(0.6 * PERFECT + 0.4 * mistaken, abs=0.02)
+    assert parts[1].state_auc[2:] == (None, None)
+    assert parts[2].image_auc_mean == pytest.approx(PERFECT, abs=0.01)
+    assert "each by the job of its class" in result.summary()
+    assert "(state_003)" in result.summary()
+    assert "gain" not in result.summary()
+    assert json.loads(result.to_json())["states"]["state_auc"] == list(found.state_auc)
+
+
+def test_classes_with_states_are_scored_at_their_latents(classes_job, classes_result, truth, tmp_path):
+    """Class 2 knows which of its images are of state 0: in its frame it has their map too."""
+    job = shutil.copytree(classes_job, tmp_path / "job")
+    folder, rows = job / "classes" / "class_02", np.flatnonzero(np.load(job / "classes.npy") == 1)
+    placed = Alignment(torch.tensor(classes_result.classes[1].global_rotation), False, torch.zeros(3), 1.0, 0.0)
+    (folder / "maps" / "states").mkdir()
+    for s in range(2):
+        volume = move(torch.from_numpy(read_map(truth / "volumes" / f"state_{s:03d}.mrc")[0]), placed)
+        write_map(folder / "maps" / "states" / f"state_{s:02d}.mrc", volume.numpy(), PIXEL_A)
+    np.savetxt(folder / "maps" / "states" / "z_values.txt", [[0.0], [1.0]])
+    np.save(folder / "latents.npy", STATE[rows, None].astype(np.float32))
+    better = evaluate(EvaluateConfig(job=job, truth=truth.parent)).states
+    assert better.image_auc_mean > better.static_auc_mean + 0.005
+    assert better.static_auc_mean == pytest.approx(classes_result.states.image_auc_mean, abs=1e-6)
+
+
+def test_each_class_has_its_symmetry(classes_job, truth, tmp_path):
+    job = shutil.copytree(classes_job, tmp_path / "job", ignore=shutil.ignore_patterns("maps"))
+
+    def p90_deg(*symmetry):
+        found = evaluate(EvaluateConfig(job=job, truth=truth.parent, symmetry=symmetry)).classes
+        return [part.rotation_error_p90_deg for part in found]
+
+    own, one = p90_deg("C1", "C2", "C1", "C1"), p90_deg("C1")
+    assert max(own) < 3
+    assert one[1] > 150
+    assert max(p90_deg("C2")) < 3
+    with pytest.raises(InputError, match="2 point groups for 4 classes"):
+        p90_deg("C1", "C2")
+    with pytest.raises(InputError, match="2 point groups for one structure"):
+        evaluate(EvaluateConfig(job=job / "classes" / "class_01", truth=truth.parent, symmetry=("C1", "C2")))
+
+
+def test_a_class_without_its_map_job_or_latents_is_said(classes_job, truth, map_, tmp_path):
+    folder, classes = tmp_path / "class_01", np.load(classes_job / "classes.npy")
+    parts = [ClassMap(classes_job / "classes" / f"class_{c + 1:02d}", None if c == 2 else map_) for c in range(K)]
+    found = evaluate_states(classes_job, truth, None, None, None, parts)
+    assert found.image_auc_mean is None
+    assert found.notes == ("Maps of states were not compared: class_03 has no map to align.",)
+    with pytest.raises(InputError, match="class 5 has no job"):
+        curves_of_classes(parts, classes + 1, STATE, truth)
+    folder.mkdir()
+    np.save(folder / "latents.npy", np.zeros((19, 1)))
+    with pytest.raises(InputError, match=r"latents\.npy: has 19 rows"):
+        curves_of_classes([ClassMap(folder, map_), *parts[1:]], classes, STATE, truth)
 
 
 def test_latents_choose_the_map_of_the_nearest_class(tmp_path):

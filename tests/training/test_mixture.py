@@ -183,4 +183,7 @@ def test_evaluation_goes_class_by_class(job, mixed):
     assert [part.n for part in found.classes] == np.bincount(np.load(job / "classes.npy")).tolist()
     assert max(part.rotation_error_median_deg for part in found.classes) < 6.0
     assert "Class 2" in found.summary()
+    assert found.states.image_auc_mean > 0.8 * (32 / 2 - 1) / 32
+    assert min(found.states.state_auc) > 0.4 * (32 / 2 - 1) / 32  # of the other complex there is little beyond shell 8
+    assert all(part.states.image_auc_mean is not None for part in found.classes)
     assert len(json.loads(found.to_json())["classes"]) == 2

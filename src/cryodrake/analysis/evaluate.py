@@ -11,7 +11,8 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from cryodrake.analysis.evaluate_maps import evaluate_map
+from cryodrake.analysis.evaluate_classes import ClassMap
+from cryodrake.analysis.evaluate_maps import AlignedMap, evaluate_map
 from cryodrake.analysis.evaluate_poses import MatchedParticles, evaluate_poses
 from cryodrake.analysis.evaluate_result import EvaluationResult
 from cryodrake.analysis.evaluate_states import evaluate_states
@@ -30,25 +31,43 @@ class EvaluateConfig:
     """Map to compare instead of JOB/maps/consensus.mrc."""
     poses: Path | None = None
     """Poses instead of those of JOB/particles.star: .star, .cs, or cryoDRGN's pose.pkl (in the order of the truth)."""
-    symmetry: str = "C1"
-    """Point group of the truth (C4, D2, O …): poses that differ by it are the same."""
+    symmetry: tuple[str, ...] = ("C1",)
+    """Point group of the truth (C4, D2, O …): poses that differ by it are the same. With classes, one for all or one for each."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print JSON instead of words."""
 
 
 def evaluate(config: EvaluateConfig) -> EvaluationResult:
     """Compare the job's map, poses and states with the truth; a job may have only one of them, and one of classes is compared
-    class by class.
+    class by class, each in the place of its own.
 
     Raises:
-        InputError: the truth is incomplete, the job has neither map nor poses, or its particles are not the truth's.
+        InputError: the truth is incomplete, the job has neither map nor poses, its particles are not the truth's, or symmetries
+            are neither one nor one a class.
     """
-    truth = config.truth / "truth"
     folders = sorted((config.job / "classes").glob("class_*/"))
-    if folders and config.map is None and config.poses is None:
-        classes = tuple(evaluate(replace(config, job=folder)) for folder in folders)
-        of_all = MatchedParticles.read(config.job / "particles.star", truth).truth_rows
-        return EvaluationResult(n=len(of_all), states=evaluate_states(config.job, truth, None, of_all, None), classes=classes)
+    if not folders or config.map is not None or config.poses is not None:
+        return _of_job(config, *_symmetries(config, 1))[0]
+    symmetries = _symmetries(config, len(folders))
+    parts = [_of_job(replace(config, job=folder), symmetry) for folder, symmetry in zip(folders, symmetries, strict=True)]
+    truth = config.truth / "truth"
+    of_all = MatchedParticles.read(config.job / "particles.star", truth).truth_rows
+    maps = [ClassMap(folder, map_) for folder, (_, map_) in zip(folders, parts, strict=True)]
+    states = evaluate_states(config.job, truth, None, of_all, None, maps)
+    return EvaluationResult(n=len(of_all), states=states, classes=tuple(result for result, _ in parts))
+
+
+def _symmetries(config: EvaluateConfig, n_classes: int) -> tuple[str, ...]:
+    given = config.symmetry
+    if len(given) not in (1, n_classes):
+        of = f"{n_classes} classes" if n_classes > 1 else "one structure"
+        raise InputError(f"{len(given)} point groups for {of}", where="--symmetry", expected="one for all, or one for each class")
+    return given if len(given) == n_classes else given * n_classes
+
+
+def _of_job(config: EvaluateConfig, symmetry: str) -> tuple[EvaluationResult, AlignedMap | None]:
+    """What was found of a job of one frame, and its map in its place."""
+    truth = config.truth / "truth"
     map_path = config.map or config.job / "maps" / "consensus.mrc"
     poses_path = config.poses or config.job / "particles.star"
     has_map = config.map is not None or map_path.exists()
@@ -59,8 +78,8 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     rows = None if matched is None else matched.truth_rows
     on_map, map_ = evaluate_map(map_path, truth, rows) if has_map else ({}, None)
     rotation = None if map_ is None else map_.alignment.rotation
-    on_poses, errors = ({}, None) if matched is None else evaluate_poses(matched, config.symmetry, rotation)
+    on_poses, errors = ({}, None) if matched is None else evaluate_poses(matched, symmetry, rotation)
     error_deg = None if errors is None else errors.numpy().astype(np.float64)
     states = evaluate_states(config.job, truth, map_, rows, error_deg)
     # The map's hand and rotation stand where there is a map.
-    return EvaluationResult(**{"n": 0, "states": states} | on_poses | on_map)
+    return EvaluationResult(**{"n": 0, "states": states} | on_poses | on_map), map_

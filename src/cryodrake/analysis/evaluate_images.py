@@ -1,7 +1,7 @@
 """CryoBench's per-image FSC (Jeon et al. 2024, arXiv:2408.05526): decode at particles' latents, compare with their true maps.
 
 All maps share the one alignment of the consensus map: a decoder that turns its states is not forgiven. The consensus map is
-scored in the same way, as if it were every image's: what the states gain is the difference.
+scored in the same way, as if it were every image's: what the states gain is the difference. Each class has a map and an alignment.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,8 @@ class ImageCurves:
 
     Attributes:
         rows: which particles.
-        decoded: the map at each one's latent with its true map, and `static` the consensus map with the same.
+        decoded: the map at each one's latent with its true map, and `static` the consensus map (of its class) with the same.
+        is_static: there are no states: `decoded` is `static`.
     """
 
     rows: Int[np.ndarray, " m"]
@@ -38,17 +39,27 @@ class ImageCurves:
     static: Float[Tensor, "m s"]
     decoded_moving: Float[Tensor, "m s"] | None
     static_moving: Float[Tensor, "m s"] | None
+    is_static: bool = False
 
 
 def image_curves(
-    decoder: Decoder, z: Float[np.ndarray, "n z"], state: Int[np.ndarray, " n"], map_: AlignedMap, truth: Path
+    decoder: Decoder | None,
+    z: Float[np.ndarray, "n z"] | None,
+    state: Int[np.ndarray, " n"],
+    map_: AlignedMap,
+    truth: Path,
+    rows: Int[np.ndarray, " m"] | None = None,
 ) -> ImageCurves:
-    """Curves of `IMAGES` evenly spaced images.
+    """Curves of some images.
+
+    Args:
+        decoder, z: None: `map_` is the map of every image.
+        rows: which images (one at least), ordered by state; None: `IMAGES` evenly spaced ones.
 
     Raises:
         InputError: a true map is missing, or a decoded one is not finite.
     """
-    rows = evenly_spaced(state)
+    rows = evenly_spaced(state) if rows is None else rows
     masks: list[Tensor | None] = [None]
     if (truth / "moving.mrc").exists():
         moving, pixel_size_A = read_map(truth / "moving.mrc")
@@ -59,14 +70,18 @@ def image_curves(
         volume, pixel_size_A = read_map(truth / "volumes" / f"state_{number:03d}.mrc")
         true = map_.bring(torch.from_numpy(volume), pixel_size_A)
         own = rows[state[rows] == number]
+        for i, mask in enumerate(masks):
+            static[i] += [fsc(map_.density, true, mask)] * len(own)
+        if decoder is None or z is None:
+            continue
         for chunk in np.array_split(own, -(-len(own) // _DECODED_AT_ONCE)):
             for found in _decoded(decoder, z[chunk], map_):
                 for i, mask in enumerate(masks):
                     decoded[i].append(fsc(found, true, mask))
-        for i, mask in enumerate(masks):
-            static[i] += [fsc(map_.density, true, mask)] * len(own)
+    is_static = decoder is None or z is None
+    decoded = static if is_static else decoded
     under_mask = [torch.stack(curves[1]) if len(masks) > 1 else None for curves in (decoded, static)]
-    return ImageCurves(rows, torch.stack(decoded[0]), torch.stack(static[0]), under_mask[0], under_mask[1])
+    return ImageCurves(rows, torch.stack(decoded[0]), torch.stack(static[0]), under_mask[0], under_mask[1], is_static)
 
 
 def _decoded(decoder: Decoder, z: Float[np.ndarray, "b z"], map_: AlignedMap) -> list[Tensor]:

@@ -1,9 +1,10 @@
-"""Each particle's state against the truth: maps at latents, order of latents, clusters, classes, poses per state.
+"""Each particle's state against the truth: maps of images, order of latents, clusters, classes, poses per state.
 
 The truth's states are truth/state.npy, truth/volumes/state_000.mrc …, truth/states.csv (columns state, name, coordinate, n)
 and truth/moving.mrc, a soft mask around what differs.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from jaxtyping import Float, Int
 
 from cryodrake.analysis.agreement import cluster_scores, neighbourhood_share, share_in_right_class
 from cryodrake.analysis.coordinates import circle_scores, is_circle, line_scores
-from cryodrake.analysis.decoder import Decoder, open_decoder
-from cryodrake.analysis.evaluate_images import auc, image_curves
+from cryodrake.analysis.decoder import open_decoder
+from cryodrake.analysis.evaluate_classes import ClassMap, curves_of_classes
+from cryodrake.analysis.evaluate_images import ImageCurves, auc, image_curves
 from cryodrake.analysis.evaluate_maps import AlignedMap, cryobench_auc
 from cryodrake.analysis.evaluate_states_result import StatesResult
 from cryodrake.analysis.job_states import check_rows, holds_classes, read_classes, read_latents
@@ -27,13 +29,20 @@ MOST_ROWS = 20_000  # of latents that are regressed and clustered: enough for tw
 
 
 def evaluate_states(
-    job: Path, truth: Path, map_: AlignedMap | None, rows: Int[np.ndarray, " n"] | None, error_deg: Float[np.ndarray, " n"] | None
+    job: Path,
+    truth: Path,
+    map_: AlignedMap | None,
+    rows: Int[np.ndarray, " n"] | None,
+    error_deg: Float[np.ndarray, " n"] | None,
+    parts: Sequence[ClassMap] = (),
 ) -> StatesResult | None:
     """Compare what the job says of states; None where the truth has one state.
 
     Args:
+        map_: the job's map, which without states is that of every image.
         rows: the truth's row of each of the job's particles; None: they are the truth's, in order.
         error_deg: angle of each particle's pose to the truth.
+        parts: of the whole of a job with classes, each class's job with its map.
 
     Raises:
         InputError: the job's latents or classes are not one row a particle, or the truth is incomplete.
@@ -49,14 +58,11 @@ def evaluate_states(
     for name, table in (("latents.npy", latents), ("classes.npy", classes)):
         if table is not None:
             check_rows(job, name, len(table), len(state))
-    if (latents is not None or classes is not None) and not holds_classes(job):  # else they are compared class by class
-        decoder = open_decoder(job, latents, classes)
-        if decoder is None or map_ is None:
-            missing = "has no map to align" if map_ is None else "holds no decoder and no maps of classes"
-            notes.append(f"Maps of states were not compared: the job {missing}.")
-        else:
-            z = latents if latents is not None else classes[:, None].astype(np.float64)  # type: ignore[index]
-            found |= score_images(decoder, z, state, map_, truth)
+    scored = _score_maps(job, truth, map_, state, latents, classes, parts)
+    if isinstance(scored, str):
+        notes.append(f"Maps of states were not compared: {scored}.")
+    else:
+        found |= scored
     if latents is not None:
         points = latents if classes is None else apart(latents, classes)
         found |= score_latents(points, state, _coordinates(truth, n_states))
@@ -68,20 +74,47 @@ def evaluate_states(
     return StatesResult(**found, notes=tuple(notes))
 
 
-def score_images(
-    decoder: Decoder, z: Float[np.ndarray, "n z"], state: Int[np.ndarray, " n"], map_: AlignedMap, truth: Path
-) -> dict[str, Any]:
-    """Entries of `StatesResult` on maps at the particles' latents."""
-    curves = image_curves(decoder, z, state, map_, truth)
-    found: dict[str, Any] = {"decoded_from": decoder.words, "images": len(curves.rows)}
+def _score_maps(
+    job: Path,
+    truth: Path,
+    map_: AlignedMap | None,
+    state: Int[np.ndarray, " n"],
+    latents: Float[np.ndarray, "n z"] | None,
+    classes: Int[np.ndarray, " n"] | None,
+    parts: Sequence[ClassMap],
+) -> dict[str, Any] | str:
+    """Entries of `StatesResult` on the maps of images, or why there are none."""
+    n_states = len(list((truth / "volumes").glob("state_*.mrc")))
+    if parts:
+        if classes is None:
+            return "the job holds no classes.npy"
+        without = [part.job.name for part in parts if part.map_ is None]
+        if without:
+            return f"{', '.join(without)} has no map to align"
+        return score_curves(curves_of_classes(parts, classes, state, truth), "each by the job of its class", state, n_states)
+    if holds_classes(job):
+        return {}  # a map or poses were given in the place of the classes'
+    if latents is None and classes is None:
+        if map_ is None:
+            return {}
+        return score_curves(image_curves(None, None, state, map_, truth), "one map for all", state, n_states)
+    decoder = open_decoder(job, latents, classes)
+    if decoder is None or map_ is None:
+        return f"the job {'has no map to align' if map_ is None else 'holds no decoder and no maps of classes'}"
+    z = latents if latents is not None else classes[:, None].astype(np.float64)  # type: ignore[index]
+    return score_curves(image_curves(decoder, z, state, map_, truth), decoder.words, state, n_states)
+
+
+def score_curves(curves: ImageCurves, decoded_from: str, state: Int[np.ndarray, " n"], n_states: int) -> dict[str, Any]:
+    """Entries of `StatesResult` on the maps of images."""
+    found: dict[str, Any] = {"decoded_from": decoded_from, "images": len(curves.rows)}
     for name, of in (
         ("image_auc", curves.decoded), ("static_auc", curves.static),
         ("image_auc_moving", curves.decoded_moving), ("static_auc_moving", curves.static_moving),
     ):  # fmt: skip
-        if of is not None:
+        if of is not None and not (curves.is_static and name.startswith("static")):
             areas = auc(of)
             found |= {f"{name}_mean": float(areas.mean()), f"{name}_median": float(np.median(areas))}
-    n_states = len(list((truth / "volumes").glob("state_*.mrc")))
     means = [None if c is None else c.mean(axis=0) for c in _per_state(curves.decoded.numpy(), state[curves.rows], n_states)]
     found["state_fsc"] = tuple(None if c is None else tuple(round(float(v), 5) for v in c) for c in means)
     found["state_auc"] = tuple(None if c is None else cryobench_auc(torch.from_numpy(c)) for c in means)

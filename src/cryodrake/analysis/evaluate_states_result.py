@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 Curves = tuple[tuple[float, ...] | None, ...]
+MOST_STATES = 8  # whose areas are told in words
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,8 @@ class StatesResult:
         n_states: true states, and `state_n` particles of each.
         decoded_from: where maps of states came from.
         images: how many images were decoded.
-        image_auc_…: CryoBench's per-image FSC-AUC; `static_auc_…` the consensus map's, for the same images;
+        image_auc_…: CryoBench's per-image FSC-AUC, of the whole of a job with classes each image by the job of its class;
+            `static_auc_…` the consensus map's (of the class), for the same images, where there are states beside it;
             `…_moving_…` under the mask of what moves.
         state_fsc: per state the mean curve of its images, shells 0 … d/2; `state_auc` its area.
         is_circle: the coordinate goes round; correlations are then of angles, of a line rank correlations.
@@ -67,17 +69,19 @@ class StatesResult:
     def _on_maps(self) -> list[str]:
         if self.image_auc_mean is None:
             return []
-        lines = [f"Maps at {self.images} images' states ({self.decoded_from}), FSC-AUC as CryoBench has it, mean (median):"]
+        lines = [f"Maps of {self.images} images ({self.decoded_from}), FSC-AUC as CryoBench has it, mean (median):"]
         for name, of in (("", "whole map"), ("_moving", "what moves")):
             found = [getattr(self, f"{kind}_auc{name}_{what}") for kind in ("image", "static") for what in ("mean", "median")]
             if found[0] is None:
                 continue
-            gain = found[0] - found[2]
-            lines.append(
-                f"  {of}: {found[0]:.3f} ({found[1]:.3f}), of the static map {found[2]:.3f} ({found[3]:.3f}): "
-                f"states {'gain' if gain >= 0 else 'lose'} {abs(gain):.3f}."
-            )
-        return lines
+            line = f"  {of}: {found[0]:.3f} ({found[1]:.3f})"
+            if found[2] is not None:
+                gain = found[0] - found[2]
+                line += f", of the static map {found[2]:.3f} ({found[3]:.3f}): "
+                line += f"states {'gain' if gain >= 0 else 'lose'} {abs(gain):.3f}"
+            lines.append(line + ".")
+        areas = [f"{area:.3f} (state_{s:03d})" for s, area in enumerate(self.state_auc or ()) if area is not None]
+        return [*lines, f"  by true map: {', '.join(areas)}."] if 1 < len(areas) <= MOST_STATES else lines
 
     def _on_coordinate(self) -> list[str]:
         if self.coordinate_r2 is None:
