@@ -9,8 +9,11 @@ import torch
 pytest.importorskip("dash")
 
 from cryodrake.analysis.montage import montage
+from cryodrake.analysis.run_curves import run_curves
+from cryodrake.io.job import JobFolder
+from cryodrake.view.curve_figures import run_figure
 from cryodrake.view.job_reader import JobReader
-from cryodrake.view.panels import images, morph, points, views
+from cryodrake.view.panels import compare, images, morph, points, progress, views
 from cryodrake.view.scatter_figure import colours
 
 N = 240
@@ -66,6 +69,31 @@ def test_an_image_stands_beside_its_classes_map(whole):
     found = images.of_job(whole, rows, 30.0)
     assert found.agreement == pytest.approx(right.agreement, abs=1e-6)
     assert found.agreement.mean() > wrong.agreement.mean() + 0.02
+
+
+def test_the_run_is_told_class_by_class(whole):
+    """A trace of each class, and no number of one as that of all."""
+    shutil.copytree(whole.path / "classes" / "class_01", whole.path / "classes" / "class_02")
+    for number, resolution_A in ((1, 20.0), (2, 12.0)):
+        JobFolder(whole.path / "classes" / f"class_{number:02d}").write_status(resolution_A=resolution_A, confident_share=0.5)
+        JobFolder(whole.path).event("phase", name=f"class {number:02d} refine 1", total=1, words="searching")
+        JobFolder(whole.path).event("step", done=1, resolution_A=resolution_A)
+    JobFolder(whole.path).write_status(resolution_A=20.0)
+    figure = run_figure(run_curves(whole.events(), "hinge"), 200)
+    told = {trace.name: list(trace.y) for trace in figure.data if list(trace.y)[-1] in (20.0, 12.0)}
+    assert told == {"hinge, class 1": [20.0], "hinge, class 2": [12.0]}
+    shown = str(progress.words(whole))
+    for part in ("resolution, class 1", "20.0 Å", "resolution, class 2", "12.0 Å", "sure of their pose, class 2"):
+        assert part in shown
+    assert "Dt('resolution')" not in shown
+    assert "20.0 Å (class 1), 12.0 Å (class 2)" in str(compare.numbers_table([whole]))
+
+
+def test_a_class_behind_a_link_is_not_told(whole, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "status.json").write_text("{}")
+    (whole.path / "classes" / "class_02").symlink_to(tmp_path / "elsewhere")
+    assert list(whole.class_statuses()) == ["class 1"]
 
 
 def test_curves_are_those_of_the_classes(whole):

@@ -16,7 +16,7 @@ THRESHOLDS = (0.5, 0.143)
 
 
 def run_figure(curves: Mapping[str, Mapping[str, Curve]], height: int) -> go.Figure:
-    """A panel for each quantity, over minutes; a line for each job."""
+    """A panel for each quantity, over minutes; a line for each job, or class of one."""
     names = [name for name in CURVES if any(name in of_job for of_job in curves.values())]
     if not names:
         return empty("no numbers yet", height)

@@ -57,6 +57,16 @@ class JobReader:
         """Whether this is the whole of a job with --classes."""
         return holds_classes(self.path)
 
+    def class_statuses(self) -> dict[str, dict[str, Any]]:
+        """status.json of each class's job that has begun, by "class 1" and so on; none without classes, nor those behind links.
+
+        Raises:
+            InputError: one is not JSON.
+        """
+        root, found = self.path.resolve(), sorted(self.path.glob("classes/class_[0-9][0-9]/status.json"))
+        folders = [path.parent for path in found if path.resolve().is_relative_to(root)]
+        return {f"class {int(folder.name[6:])}": JobReader(folder, folder.name).status() for folder in folders}
+
     def events(self) -> list[dict[str, Any]]:
         """events.jsonl.
 

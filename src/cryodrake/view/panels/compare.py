@@ -40,7 +40,7 @@ def register(app: Dash, shelf: Shelf) -> None:
         tables = {
             r.name: table[["frequency_inv_A", "fsc"]] for r in readers if (table := r.fsc_tables().get("consensus")) is not None
         }
-        curves = {r.name: run_curves(r.events()) for r in readers}
+        curves = {name: told for r in readers for name, told in run_curves(r.events(), r.name).items()}
         return numbers_table(readers), fsc_figure(tables, FSC_px), run_figure(curves, CURVES_px)
 
 
@@ -57,10 +57,11 @@ def numbers_table(readers: list[JobReader]) -> html.Table:
 
 def _cells(reader: JobReader) -> list[str]:
     status, found = reader.status(), reader.coverage()
-    resolution_A, sure = status["resolution_A"], status["confident_share"]
+    sure = status["confident_share"]
+    of_each = {f" ({name})": part for name, part in reader.class_statuses().items()} or {"": status}
+    resolutions = [f"{part['resolution_A']:.1f} Å{of}" for of, part in of_each.items() if part["resolution_A"] is not None]
     return [
-        reader.name, status["state"],
-        "" if resolution_A is None else f"{resolution_A:.1f} Å", "" if sure is None else f"{sure:.0%}",
+        reader.name, status["state"], ", ".join(resolutions), "" if sure is None else f"{sure:.0%}",
         "" if found is None else f"{found.scf:.2f}", duration(seconds_taken(reader.events())),
     ]  # fmt: skip
 

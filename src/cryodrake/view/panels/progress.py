@@ -17,7 +17,7 @@ HEIGHT_px = 250
 
 def layout(reader: JobReader) -> list[Any]:
     """As it stands now."""
-    figure = graph("progress-curves", HEIGHT_px, NO_BAR, run_figure({reader.name: run_curves(reader.events())}, HEIGHT_px))
+    figure = graph("progress-curves", HEIGHT_px, NO_BAR, run_figure(run_curves(reader.events(), reader.name), HEIGHT_px))
     return [card("How it stands", html.Div(words(reader), id="progress-words"), figure, wide=True)]
 
 
@@ -32,11 +32,11 @@ def register(app: Dash, shelf: Shelf) -> None:
         reader = shelf.open(job)
         if reader.status()["state"] != "running":
             return no_update, no_update
-        return words(reader), run_figure({job: run_curves(reader.events())}, HEIGHT_px)
+        return words(reader), run_figure(run_curves(reader.events(), job), HEIGHT_px)
 
 
 def words(reader: JobReader) -> list[Any]:
-    """The phase with its bar, numbers, verdict and warnings."""
+    """The phase with its bar, numbers (with classes, each's), verdict and warnings."""
     status, events = reader.status(), reader.events()
     begun = phases(events)
     parts: list[Any] = []
@@ -47,11 +47,14 @@ def words(reader: JobReader) -> list[Any]:
         parts.append(html.Div(html.Div(style={"width": f"{100 * share:.1f}%"}), className="bar"))
     if status["verdict"]:
         parts.append(html.P(html.B(_sentence(status["verdict"])), className="verdict"))
-    numbers = [
-        ("resolution", status["resolution_A"], "{:.1f} Å"), ("sure of their pose", status["confident_share"], "{:.0%}"),
-        ("last pose change", status["mean_pose_change_deg"], "{:.1f}°"), ("time", seconds_taken(events) or None, None),
-        ("phases", len(begun) or None, "{}"),
-    ]  # fmt: skip
+    numbers: list[tuple[str, Any, str | None]] = []
+    for of, told_by in ({f", {name}": part for name, part in reader.class_statuses().items()} or {"": status}).items():
+        numbers += [
+            (f"resolution{of}", told_by["resolution_A"], "{:.1f} Å"),
+            (f"sure of their pose{of}", told_by["confident_share"], "{:.0%}"),
+            (f"last pose change{of}", told_by["mean_pose_change_deg"], "{:.1f}°"),
+        ]
+    numbers += [("time", seconds_taken(events) or None, None), ("phases", len(begun) or None, "{}")]
     told = [(name, duration(value) if text is None else text.format(value)) for name, value, text in numbers if value is not None]
     parts.append(html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in told], className="numbers"))
     parts += [html.P(f"Warning: {text}", className="warning") for text in status["warnings"]]
