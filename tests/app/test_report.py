@@ -2,6 +2,8 @@
 
 import base64
 import json
+import re
+import shutil
 from html import escape
 from html.parser import HTMLParser
 
@@ -184,6 +186,57 @@ def test_what_is_not_known_of_the_optics_is_not_said_to_differ(job):
     (job / "particles.star").write_text(star)
     cells = ("2", "not known", "3.5", "not known", "not known", "not known")
     assert f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" in report(job)
+
+
+def with_classes(job):
+    """Two classes of it: 30 images that agree to 20 Å, 10 that agree to 33 Å."""
+    star = read_particles(job / "particles.star", need_images=False)
+    for number, rows, last in ((1, np.arange(30), 10), (2, np.arange(30, 40), 6)):
+        folder = job / "classes" / f"class_{number:02d}"
+        for name in ("maps", "figures"):
+            (folder / name).mkdir(parents=True)
+        shutil.copy(job / "job.toml", folder)
+        status = {"state": "finished", "converged": number == 1, "verdict": f"verdict of {number}", "warnings": []}
+        (folder / "status.json").write_text(json.dumps(status))
+        lines = [f"{s / 200:.6f},{float(s < last)},{float(s < last)}" for s in range(1, 13)]
+        (folder / "maps" / "fsc.csv").write_text("frequency_inv_A,fsc,fsc_unmasked\n" + "\n".join(lines) + "\n")
+        for name in ("maps/consensus.png", "figures/progress.png", "figures/fsc.png", "figures/views.png"):
+            (folder / name).write_bytes(PNG)
+        star.select(rows).write_star(folder / "particles.star")
+    (job / "maps" / "states").mkdir()
+    states = [f"maps/states/state_{i:02d}.png" for i in range(2)]
+    for name in ("figures/progress.png", "figures/progress.gif", "maps/consensus.png", *states):
+        (job / name).write_bytes(PNG)
+    return job
+
+
+def test_each_class_has_a_section_and_the_whole_has_not_the_first_ones_numbers(job):
+    text = report(with_classes(job))
+    alone, one, two = re.split(r"<h2>Class [12]", text)
+    two, after = two.split("<h2>Figures", 1)
+    assert one.startswith(": 30 images, 75% of all<")
+    assert two.startswith(": 10 images, 25% of all<")
+    for part, number, shell in ((one, 1, 9.857), (two, 2, 5.857)):  # a step from 1 to 0 is at 0.143 after 0.857 of a shell
+        assert f"Verdict of {number}" in part
+        assert f"The half maps agree to {200 / shell:.1f} Å" in part
+        for words in ("the map", "the map over the run", "the half maps&#x27; agreement", "where the particles were seen from"):
+            assert f"<figcaption>Class {number}: {words}</figcaption>" in part
+        assert f"classes/class_{number:02d}" in part
+    assert 'class="mark good">Verdict of 1' in one
+    assert 'class="mark bad">Verdict of 2' in two
+    assert "half maps agree" not in alone
+    assert "Converged: fine" in alone
+    assert re.findall("<figcaption>(.*?)</figcaption>", after) == ["The map of class 1", "The map of class 2"]
+    assert "<td>the half maps&#x27; agreement (of class 1, the largest)</td>" in alone
+
+
+def test_a_class_that_lies_outside_the_job_is_not_in_its_report(job, tmp_path):
+    with_classes(job)
+    shutil.move(job / "classes" / "class_02", tmp_path / "elsewhere")
+    (job / "classes" / "class_02").symlink_to(tmp_path / "elsewhere")
+    text = report(job)
+    assert "Verdict of 1" in text
+    assert "Verdict of 2" not in text
 
 
 def test_views_are_not_counted_over_the_frames_of_several_classes(job):

@@ -91,6 +91,14 @@ def statements(
     return found
 
 
+def statements_on_classes(status: Mapping[str, Any], n_classes: int) -> list[Statement]:
+    """What is to be said of the whole of a job with classes, the verdict first; the rest is each class's own."""
+    found = [_verdict(status)]
+    found += [Statement("caution", str(text)) for text in status.get("warnings") or () if text != status.get("verdict")]
+    words = "Each class was reconstructed on its own: it has a frame, a hand, a map and an FSC of its own, and its section below."
+    return [*found, Statement("note", words)] if n_classes else found
+
+
 def _verdict(status: Mapping[str, Any]) -> Statement:
     state, words = status.get("state"), str(status.get("verdict") or "")
     if state == "failed":

@@ -1,14 +1,16 @@
 """The report's sections, in the order in which they are read."""
 
 import platform
+import re
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cryodrake import __version__
+from cryodrake.analysis.job_states import holds_classes
 from cryodrake.analysis.references import papers_behind
 from cryodrake.analysis.report_input import Extent, InputFacts, extent_words
-from cryodrake.analysis.report_quality import statements
+from cryodrake.analysis.report_quality import Statement, statements, statements_on_classes
 from cryodrake.app.report_sources import ReportSources
 from cryodrake.io.html import heading, marked, page, paragraph, picture, table
 
@@ -29,11 +31,14 @@ FILES = {
     "classes.npy": "the class of every particle, from 0",
     "analysis": "components, clusters and paths of the states",
 }
+OF_LARGEST = ("maps/consensus.mrc", "maps/half1_unfil.mrc", "maps/half2_unfil.mrc", "maps/fsc.csv")  # of a job with classes
 CAPTIONS = {
     "figures/progress.png": "The map over the run",
     "figures/progress.gif": "The same as a film",
     "figures/fsc.png": "The half maps' agreement",
     "figures/views.png": "Where the particles were seen from",
+    "maps/consensus.png": "The map",
+    "maps/field.png": "The neural map",
     "analysis/explained_variance.png": "How much of the states' variance each component has",
     "analysis/latents_density.png": "Where the particles are in the plane of the first two components",
     "analysis/latents_clusters.png": "Clusters of states",
@@ -43,6 +48,7 @@ CAPTIONS = {
     "analysis/latents_confidence.png": "States over the confidence of the pose",
     "analysis/latents_views.png": "States over the viewing direction: there should be no trend",
 }
+CLASS_STILL = re.compile(r"maps/states/state_(\d+)\.png")
 
 
 def report_page(sources: ReportSources) -> str:
@@ -52,8 +58,7 @@ def report_page(sources: ReportSources) -> str:
 
 
 def _sections(sources: ReportSources, name: str) -> Iterator[str]:
-    n = sources.particles.n if sources.particles else 0
-    said = statements(sources.command, sources.options, sources.status, n, sources.curve, sources.views, sources.diagnosis)
+    said = _said(sources)
     yield heading(f"{name}: {sources.command} by cryodrake {sources.status.get('version', '')}", level=1)
     yield marked(said[0].words, said[0].level)
     yield heading("What went in")
@@ -62,6 +67,8 @@ def _sections(sources: ReportSources, name: str) -> Iterator[str]:
     yield from _output(sources)
     yield heading("How good it is")
     yield from (marked(statement.words, statement.level) for statement in said)
+    for part in sources.classes:
+        yield from _of_class(part, _n(sources))
     yield heading("Figures")
     yield from _figures(sources)
     yield heading("The run")
@@ -76,6 +83,28 @@ def _sections(sources: ReportSources, name: str) -> Iterator[str]:
     yield table(("program", "version"), _versions(sources))
     yield heading("The papers behind it")
     yield from _papers(sources)
+
+
+def _said(sources: ReportSources) -> list[Statement]:
+    if holds_classes(sources.job):
+        return statements_on_classes(sources.status, len(sources.classes))
+    return statements(
+        sources.command, sources.options, sources.status, _n(sources), sources.curve, sources.views, sources.diagnosis
+    )
+
+
+def _n(sources: ReportSources) -> int:
+    return sources.particles.n if sources.particles else 0
+
+
+def _of_class(part: ReportSources, n_of_all: int) -> Iterator[str]:
+    """Share of the images, verdict and figures of one class."""
+    name = f"Class {int(part.job.name.removeprefix('class_'))}"
+    share = f": {_n(part):,} images, {_n(part) / n_of_all:.0%} of all" if _n(part) and n_of_all else ""
+    yield heading(name + share)
+    yield paragraph(f"The job of this class, with all of its files: classes/{part.job.name}")
+    yield from (marked(statement.words, statement.level) for statement in _said(part))
+    yield from _figures(part, name)
 
 
 def _input(sources: ReportSources) -> Iterator[str]:
@@ -105,14 +134,26 @@ def _particle_rows(facts: InputFacts) -> Iterator[tuple[str, str]]:
 
 
 def _output(sources: ReportSources) -> Iterator[str]:
-    there = [(name, words, _size(sources.job / name)) for name, words in FILES.items() if (sources.job / name).exists()]
+    of = {name: " (of class 1, the largest)" for name in OF_LARGEST} if holds_classes(sources.job) else {}
+    there = [
+        (name, words + of.get(name, ""), _size(sources.job / name))
+        for name, words in FILES.items()
+        if (sources.job / name).exists()
+    ]
     yield table(("in the job folder", "", "size"), there)
 
 
-def _figures(sources: ReportSources) -> Iterator[str]:
+def _figures(sources: ReportSources, of_class: str | None = None) -> Iterator[str]:
+    """All pictures; the caption of a class's begins with its name."""
     names = [str(path.relative_to(sources.job)) for path in sources.pictures]
     for name in [*(name for name in CAPTIONS if name in names), *(name for name in names if name not in CAPTIONS)]:
-        figure = picture(sources.job / name, CAPTIONS.get(name, name))
+        caption = CAPTIONS.get(name, name)
+        still = CLASS_STILL.fullmatch(name) if holds_classes(sources.job) else None
+        if still:
+            caption = f"The map of class {int(still[1]) + 1}"
+        if of_class is not None:
+            caption = f"{of_class}: {caption[:1].lower()}{caption[1:]}"
+        figure = picture(sources.job / name, caption)
         if figure is not None:
             yield figure
 

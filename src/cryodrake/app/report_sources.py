@@ -22,6 +22,8 @@ KINDS: dict[str, type | tuple[type, ...]] = {  # of what the report reads from s
     "warnings": list, "confident_share": (int, float), "leaks": list, "notes": list,
 }  # fmt: skip
 PICTURE_FOLDERS = ("figures", "analysis", "maps")
+# Of a job with classes these show the largest class, or stages of all in a row; each class has its own.
+OF_ONE_CLASS = {"figures/progress.png", "figures/progress.gif", "figures/fsc.png", "maps/consensus.png", "maps/field.png"}
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,10 @@ class ReportSources:
     phases: (words, seconds) of each phase that events.jsonl knows.
     particles: None where there is no particles.star yet.
     views: how evenly the structure was seen; None where there are no poses yet, or those of classes, each in a frame of its own.
-    curve: None where there is no maps/fsc.csv yet.
+    curve: None where there is no maps/fsc.csv yet, or where it is that of the largest class.
     diagnosis: analysis/diagnostics.json, where the job was analysed.
-    pictures: PNG and GIF files of the job, none of which lies outside it.
+    pictures: PNG and GIF files of the job, none of which lies outside it, and with classes none that is of one of them only.
+    classes: of each class's job, where the job has classes; none that lies outside it.
     """
 
     job: Path
@@ -50,6 +53,7 @@ class ReportSources:
     curve: Curve | None
     diagnosis: dict[str, Any] | None
     pictures: list[Path]
+    classes: "tuple[ReportSources, ...]" = ()
 
 
 def read_sources(job: Path) -> ReportSources:
@@ -63,8 +67,8 @@ def read_sources(job: Path) -> ReportSources:
     defaults = {field.name: field.default for field in fields(CONFIGS[command])}
     star = job / "particles.star"
     particles = read_particles(star, need_images=False) if star.exists() else None
-    is_one_frame = particles is not None and not holds_classes(job)
-    rotations = particles.table.rotations if particles is not None and is_one_frame else None
+    has_classes = holds_classes(job)
+    rotations = particles.table.rotations if particles is not None and not has_classes else None
     return ReportSources(
         job=job,
         command=command,
@@ -74,10 +78,16 @@ def read_sources(job: Path) -> ReportSources:
         phases=_phases(job / "events.jsonl"),
         particles=None if particles is None else input_facts(particles),
         views=None if rotations is None else coverage(rotations),
-        curve=_curve(job / "maps" / "fsc.csv"),
+        curve=None if has_classes else _curve(job / "maps" / "fsc.csv"),
         diagnosis=_json(job / "analysis" / "diagnostics.json"),
-        pictures=_pictures(job),
+        pictures=[path for path in _pictures(job) if not has_classes or str(path.relative_to(job)) not in OF_ONE_CLASS],
+        classes=tuple(read_sources(folder) for folder in _class_folders(job)),
     )
+
+
+def _class_folders(job: Path) -> list[Path]:
+    found = [path.parent for path in sorted(job.glob("classes/class_[0-9][0-9]/job.toml"))]
+    return [folder for folder in found if folder.resolve().is_relative_to(job.resolve())]
 
 
 def _json(path: Path) -> dict[str, Any] | None:
