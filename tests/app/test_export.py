@@ -118,6 +118,23 @@ def test_flip_turns_the_maps_of_states_too(job, tmp_path):
     assert not (tmp_path / "out.star").exists()
 
 
+def test_flip_turns_the_half_maps_of_every_class(job, tmp_path):
+    """As each class's poses are turned over with the others."""
+    for c in (1, 2):
+        for part in ("maps", "maps/states"):
+            (job / "classes" / f"class_{c:02d}" / part).mkdir(parents=True)
+        for i, name in enumerate(("half1_unfil", "half2_unfil", "states/state_00")):
+            path = job / "classes" / f"class_{c:02d}" / "maps" / f"{name}.mrc"
+            write_map(path, (c + i) * lopsided(BOX).astype(np.float32), PIXEL_A)
+    assert main(["export", str(job), "-o", str(tmp_path / "out.star"), "--flip"]) == 0
+    assert main(["export", str(job), "-o", str(tmp_path / "drgn"), "--flip"]) == 0
+    for c in (1, 2):
+        for i, name in enumerate(("half1_unfil", "half2_unfil", "states_state_00")):
+            for path in (tmp_path / f"out_class_{c:02d}_{name}.mrc", tmp_path / "drgn" / f"class_{c:02d}_{name}.mrc"):
+                np.testing.assert_allclose(read_map(path)[0], flipped_map((c + i) * lopsided(BOX)), rtol=1e-6)
+    assert (tmp_path / "out_consensus.mrc").exists()
+
+
 def test_states_and_classes_are_columns_that_were_not_there(job, tmp_path):
     latents = np.random.default_rng(1).normal(size=(N, 2)).astype(np.float32)
     np.save(job / "latents.npy", latents)

@@ -26,7 +26,7 @@ class ExportConfig:
     classes: bool = False
     """Also write the job's classes, or the clusters of `analyze`: rlnClassNumber from 1, or alignments3D/class from 0."""
     flip: bool = False
-    """Change the hand: turn the poses over, and write the job's maps and those of its states turned over beside the file."""
+    """Change the hand: turn the poses over, and write the maps of the job, its states and classes turned over beside the file."""
     datadir: Path | None = None
     """Folder that the stacks' paths are relative to, where their size must be looked up."""
     apix: float | None = None

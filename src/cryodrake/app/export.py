@@ -50,9 +50,15 @@ def main(config: ExportConfig) -> None:
 
 
 def maps_to_flip(config: ExportConfig) -> dict[Path, Path]:
-    """The job's maps, those of its states and classes among them, and where each goes: into the folder, or beside the file."""
-    out, folder = config.out, config.job / "maps"
-    named = {path: "_".join(path.relative_to(folder).parts) for path in sorted(folder.rglob("*.mrc"))}
+    """The job's maps, those of its states and classes among them, and where each goes: into the folder, or beside the file.
+
+    Those of classes/class_02/maps have class_02 before their names.
+    """
+    out = config.out
+    named: dict[Path, str] = {}
+    folders = {"": config.job / "maps"} | {f"{c.name}_": c / "maps" for c in sorted(config.job.glob("classes/class_*/"))}
+    for prefix, folder in folders.items():
+        named |= {path: prefix + "_".join(path.relative_to(folder).parts) for path in sorted(folder.rglob("*.mrc"))}
     return {path: out / name if out.suffix == "" else out.with_name(f"{out.stem}_{name}") for path, name in named.items()}
 
 
