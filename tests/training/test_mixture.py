@@ -16,7 +16,7 @@ from cryodrake.app.runner import open_job, run_job
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
-from cryodrake.errors import InputError
+from cryodrake.errors import InputError, JobStopped
 from cryodrake.io.cryodrgn import read_indices
 from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import read_map, write_map
@@ -130,6 +130,32 @@ def test_a_stopped_run_goes_on_to_the_same_end(job, options, shortened, tmp_path
     run_job(options(again, resume=True), "abinit", partial(classes.run, open_part=partial(open_job, command="abinit")))
     for name in ("particles.star", "class_posterior.npy", "maps/states/state_01.mrc"):
         assert (again / name).read_bytes() == (job / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "verdict"),
+    [
+        (JobStopped("stopped by SIGINT"), "stopped", None),
+        (KeyboardInterrupt(), "stopped", None),
+        (RuntimeError("out of memory"), "failed", "out of memory"),
+        (MemoryError(), "failed", "MemoryError"),
+    ],
+)
+def test_a_fault_in_a_class_is_recorded_as_one(error, state, verdict, mixed, options, tmp_path, monkeypatch):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(classes, "reconstruct", fails)
+    particles, folder = read_particles(mixed / "particles.star"), tmp_path / "job" / "classes" / "class_01"
+    store = CoefficientStore.build(particles)
+    folder.parent.parent.mkdir()
+    open_part = partial(open_job, command="abinit")
+    with pytest.raises(type(error)):
+        classes._reconstruct_class(
+            options(tmp_path / "job"), folder, torch.arange(200), QuietReporter(), particles, store, open_part
+        )
+    status = JobFolder(folder).status
+    assert (status["state"], status["verdict"]) == (state, verdict)
 
 
 def test_the_posterior_is_that_of_the_definition(mixed):

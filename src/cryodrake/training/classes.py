@@ -8,6 +8,7 @@ map that told its images apart is a poorer start (docs/log.md).
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.errors import InputError, JobStopped
 from cryodrake.io.atomic import write_bytes_atomic, write_npy_atomic
 from cryodrake.io.cryodrgn import write_indices
 from cryodrake.io.job import JobFolder
@@ -115,8 +117,12 @@ def _reconstruct_class(
         speaks = JobReporter(part, StopRequest(), PartReporter(reporter, folder.name.replace("_", " ")))
         reconstruct(own, part, speaks, particles.select(members), store.select(rows))
         part.write_status(state="finished")
-    except BaseException:
+    except (JobStopped, KeyboardInterrupt):
         part.write_status(state="stopped", eta_s=None)
+        raise
+    except BaseException as error:
+        with suppress(InputError, OSError):  # on a full disk
+            part.write_status(state="failed", eta_s=None, verdict=str(error) or type(error).__name__)
         raise
     finally:
         part.close()
