@@ -58,13 +58,16 @@ def steps(
     sums: Float[Tensor, "r v 3"], moment: Float[Tensor, "r r"], grid: BallGrid, fold: Float[Tensor, "r v 3"] | None = None
 ) -> Iterator[Float[Tensor, "d d d"]]:
     """(D M)⁻¹ G as densities, component by component, of these sums without those of a fold."""
-    for row in torch.linalg.inv(moment):
-        mixed = torch.einsum("r,rvc->vc", row, sums[..., :2])
-        weight = sums[0, :, 2:]
+    for row in torch.linalg.inv(moment).tolist():
+        mixed = sums[0].clone()  # the denominator, once
+        mixed[:, :2] *= row[0]
+        for share, own in zip(row[1:], sums[1:], strict=True):  # in place: they are large
+            mixed[:, :2].add_(own[:, :2], alpha=share)
         if fold is not None:
-            mixed -= torch.einsum("r,rvc->vc", row, fold[..., :2])
-            weight = weight - fold[0, :, 2:]
-        yield solve(torch.cat([mixed, weight], 1), grid, ridge=RIDGE)
+            mixed[:, 2] -= fold[0, :, 2]
+            for share, own in zip(row, fold, strict=True):
+                mixed[:, :2].sub_(own[:, :2], alpha=share)
+        yield solve(mixed, grid, ridge=RIDGE)
 
 
 def component_sums(

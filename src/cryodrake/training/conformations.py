@@ -131,6 +131,7 @@ class Conformations:
         fit = self._fit(self._some(self.everyone, FITTED), state.latents)
         self.reporter.step(1)
         small, states = canonical(fit.volumes, self._infer(fit.volumes, fit.grid))
+        del fit  # it is large, as are the sums to come
         state.latents, state.precision = states.mean, states.precision
         self._rescale(states)
         stop_if_asked(self.reporter, self.state.phase)
@@ -199,9 +200,11 @@ class Conformations:
             poses = state.joint_rotation[rows], state.joint_shift_px[rows]
             fold = component_sums(self.images, rows, *poses, states[rows], start, step.grid)
             volumes = as_references(step.without(fold), state.component_noise, self.mask)
+            del fold
             ball = raster(torch.stack([in_box(v, grid.box) for v in volumes]), grid)
             for a, mix in enumerate(_coefficients(centres)):
                 self._polish(rows[(nearest[rows] == a) & ~doubtful[rows]], Reference(_mixed(ball, mix), grid))
+            del ball
             maps = torch.einsum("ar,rijk->aijk", _coefficients(few), volumes)
             self._search(rows[doubtful[rows]], maps, radius, search)
             done += len(rows)
