@@ -209,7 +209,6 @@ def test_what_cannot_be_filmed_is_said(two_maps, tmp_path, capsys):
     assert "from 1 to 60" in said(two_maps, "-o", tmp_path / "a.gif", "--fps", 100)
     large = ("--size-px", 2000, "--seconds", 120, "--fps", 60)
     assert "80.5 GiB of memory" in said(two_maps, "-o", tmp_path / "a.gif", *large)
-    (tmp_path / "a_vol_1.png").unlink()
     write_map(two_maps / "vol_2.mrc", np.zeros((8, 8, 8), np.float32), PIXEL_A)
     assert "has 8 voxels a side" in said(two_maps, "-o", tmp_path / "a.gif")
     assert (tmp_path / "b.csv").read_text() == "mine"
