@@ -1,5 +1,7 @@
 """States of particles with known poses, through the command; and poses from a cryoDRGN file."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,8 +15,13 @@ from cryodrake.errors import InputError
 from cryodrake.fields.store import load_state_field
 from cryodrake.io.cryodrgn import write_poses
 from cryodrake.io.particles import read_particles
+from cryodrake.physics.rotations import axis_angle_to_matrix, geodesic_deg
 from cryodrake.training import backproject, given
 from cryodrake.training.config import BackprojectConfig, TrainConfig
+from cryodrake.training.images import WeightedImages
+from cryodrake.training.output_states import StatesInMaps
+from cryodrake.training.refinement import half_maps
+from cryodrake.training.state import RunState
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +54,57 @@ def test_distances_of_states_are_those_of_their_maps(trained):
     torch.testing.assert_close(ratio, ratio.mean().expand_as(ratio), rtol=0.02, atol=0)
     variance = latents.square().mean(0) + torch.linalg.inv(precision).diagonal(dim1=1, dim2=2).mean(0)
     assert float(variance.max()) == pytest.approx(1, abs=0.02)
+    assert float(variance[0]) == float(variance.max())
     assert float(variance[1]) < 0.7 * float(variance[0])  # the hinge is one motion
+
+
+def test_coordinates_are_in_order_of_their_filtered_components():
+    """A component that the filter takes more of than of the next changes its place, with its latents and their precision."""
+    g = torch.Generator().manual_seed(0)
+    state = RunState.first(torch.ones(5, dtype=torch.int64), torch.ones(1, 5), 8, zdim=3)
+    state.is_flexible, state.latents = True, torch.randn(5, 3, generator=g)
+    root = torch.randn(5, 3, 3, generator=g)
+    state.precision = root @ root.transpose(1, 2) + torch.eye(3)
+    components = torch.randn(4, 8, 8, 8, generator=g) * torch.tensor([1.0, 0.5, 2.0, 1.0])[:, None, None, None]
+    found = StatesInMaps.of(components, state)
+    strength = found.latents.norm(dim=0) / state.latents[:, [1, 2, 0]].norm(dim=0)
+    assert strength.tolist() == sorted(strength.tolist(), reverse=True)
+    for z, own in ((found.latents, found.components), (state.latents, components)):
+        maps = torch.einsum("nz,zijk->nijk", z, own[1:])
+        torch.testing.assert_close(maps, torch.einsum("nz,zijk->nijk", state.latents, components[1:]), atol=1e-5, rtol=0)
+    distance = [
+        torch.einsum("ny,nyz,nz->n", z, p, z) for z, p in ((found.latents, found.precision), (state.latents, state.precision))
+    ]
+    torch.testing.assert_close(*distance, rtol=1e-4, atol=0)
+
+
+def test_half_maps_are_those_of_the_refined_poses(hinge, tmp_path):
+    """Poses that are 5 degrees off: the FSC that is written is not theirs any more."""
+    table = read_particles(hinge.data / "truth" / "particles.star", need_images=False).table
+    turns = axis_angle_to_matrix(np.radians(5) * torch.randn(hinge.store.n, 3, generator=torch.Generator().manual_seed(1)) / 3**0.5)
+    off = turns @ hinge.rotation
+    write_poses(tmp_path / "pose.pkl", replace(table, rotations=off.double().numpy()))
+    config = TrainConfig(
+        particles=hinge.data / "particles.star",
+        poses=tmp_path / "pose.pkl",
+        out=tmp_path / "job",
+        zdim=2,
+        refine=True,
+        device="cpu",
+    )
+    job = run_job(config, "train", given.run)
+    assert "half maps of the refined poses" in job.status["verdict"]
+    found = read_particles(job.path / "particles.star", need_images=False).table
+    before, after = (geodesic_deg(r, hinge.rotation).median() for r in (off, torch.from_numpy(found.rotations).float()))
+    assert float(after) < 0.8 * float(before)
+    images = WeightedImages(hinge.store, hinge.store.noise, torch.from_numpy(np.load(job.path / "scales.npy")))
+    written = torch.from_numpy(np.loadtxt(job.path / "maps" / "fsc.csv", delimiter=",", skiprows=1)[:, 1]).float()
+    poses = torch.from_numpy(found.rotations).float(), torch.from_numpy(found.shifts_A).float() / hinge.store.pixel_size_A
+    refined, as_given = (
+        half_maps(images, torch.from_numpy(found.half_set), *p, 16.0, 0.42 * 32).fsc[1:] for p in (poses, (off, hinge.shift_px))
+    )
+    torch.testing.assert_close(written, refined, atol=2e-3, rtol=0)
+    assert float(written.mean()) > float(as_given.mean()) + 0.01
 
 
 def test_its_maps_are_nearer_to_the_true_states_than_one_map(trained, hinge):

@@ -102,6 +102,7 @@ def test_the_job_gathers_its_classes(job, mixed):
     rows = read_indices(job / "classes" / "class_02.pkl", LARGE + SMALL)
     assert np.array_equal(rows, np.flatnonzero(np.load(job / "classes.npy") == 1))
     part = read_particles(job / "classes" / "class_02" / "particles.star", need_images=False).table
+    assert np.array_equal(np.load(job / "scales.npy")[rows], np.load(job / "classes" / "class_02" / "scales.npy"))
     np.testing.assert_allclose(whole.rotations[rows], part.rotations, atol=1e-6)
     np.testing.assert_allclose(whole.shifts_A[rows], part.shifts_A, atol=1e-5)
     for c in range(2):

@@ -1,6 +1,6 @@
 """Each particle's state against the truth: maps of images, order of latents, clusters, classes, poses per state.
 
-The truth's states are truth/state.npy, truth/volumes/state_000.mrc …, truth/states.csv (columns state, name, coordinate, n)
+The truth's states are truth/state.npy, truth/volumes/state_000.mrc …, truth/states.csv (columns state, name, coordinate, images)
 and truth/moving.mrc, a soft mask around what differs.
 """
 
@@ -171,5 +171,5 @@ def _coordinates(truth: Path, n_states: int) -> Float[np.ndarray, " m"] | None:
         coordinates = np.full(n_states, np.nan)
         coordinates[table["state"].to_numpy(dtype=np.int64)] = pd.to_numeric(table["coordinate"]).to_numpy(dtype=np.float64)
     except (OSError, KeyError, ValueError, IndexError) as error:
-        raise InputError(f"cannot be read: {error}", where=path, expected="columns state, name, coordinate, n") from None
+        raise InputError(f"cannot be read: {error}", where=path, expected="columns state, name, coordinate, images") from None
     return coordinates

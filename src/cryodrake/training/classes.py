@@ -139,11 +139,11 @@ def _write_maps(job: JobFolder, folders: list[Path]) -> None:
 
 
 def _write_particles(job: JobFolder, folders: list[Path], mixture: Mixture, particles: ParticleFile) -> None:
-    """All images' poses, classes and latents, gathered from the classes' jobs."""
+    """All images' poses, classes, latents and scales, gathered from the classes' jobs."""
     label, n = mixture.label.cpu().numpy(), particles.n
     rotations, shifts_A = np.zeros((n, 3, 3)), np.zeros((n, 2))
     half, confidence = np.zeros(n, dtype=np.int64), np.zeros(n)
-    latents: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for c, folder in enumerate(folders):
         mine, table = label == c, read_particles(folder / "particles.star", need_images=False).table
         for whole, of_class in (
@@ -151,10 +151,10 @@ def _write_particles(job: JobFolder, folders: list[Path], mixture: Mixture, part
         ):  # fmt: skip
             assert of_class is not None  # the job has just written it
             whole[mine] = of_class
-        for path in sorted(folder.glob("latents*.npy")):
+        for path in (*sorted(folder.glob("latents*.npy")), folder / "scales.npy"):
             known = np.load(path, allow_pickle=False)
-            latents.setdefault(path.name, np.zeros((n, *known.shape[1:]), dtype=known.dtype))[mine] = known
-    for name, values in latents.items():
+            arrays.setdefault(path.name, np.zeros((n, *known.shape[1:]), dtype=known.dtype))[mine] = known
+    for name, values in arrays.items():
         write_npy_atomic(job.path / name, values)
     write_npy_atomic(job.path / "classes.npy", label)
     write_npy_atomic(job.path / "class_posterior.npy", mixture.posterior.cpu().numpy())

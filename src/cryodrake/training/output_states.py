@@ -34,7 +34,7 @@ class StatesInMaps:
     components) sees what moves.
 
     Attributes:
-        components: the mean and the components; the components' norms are equal.
+        components: the mean and the components, the strongest first; the components' norms are equal.
         latents, precision: of each image; the strongest coordinate keeps its unit variance.
     """
 
@@ -45,12 +45,15 @@ class StatesInMaps:
     @classmethod
     def of(cls, components: Float[Tensor, "r d d d"], state: RunState) -> "StatesInMaps":
         """From components in the coordinates of the state's latents, filtered."""
+        if not state.is_flexible:
+            return cls(components, state.latents, state.precision)
         strength = components[1:].flatten(1).norm(dim=1)
-        length = (
-            (strength / strength.max().clamp(min=1e-30)).clamp(min=FAINTEST) if state.is_flexible else torch.ones_like(strength)
-        )
-        scaled = torch.cat([components[:1], components[1:] / length[:, None, None, None]])
-        return cls(scaled, state.latents * length, state.precision / (length[:, None] * length))
+        order = strength.argsort(descending=True, stable=True)  # filtered, they may have changed places
+        strength = strength[order]
+        length = (strength / strength[0].clamp(min=1e-30)).clamp(min=FAINTEST)
+        scaled = torch.cat([components[:1], components[1:][order] / length[:, None, None, None]])
+        precision = state.precision[:, order[:, None], order] / (length[:, None] * length)
+        return cls(scaled, state.latents[:, order] * length, precision)
 
     def write(self, job: JobFolder) -> None:
         """latents.npy (n, zdim) and latents_precision.npy (n, zdim, zdim), float32, row i the particle i of the input."""
@@ -91,9 +94,10 @@ def write_state_maps(
     particle_radius_px: float,
     pixel_size_A: float,
     reporter: AbstractReporter,
+    seed: int,
 ) -> None:
     """maps/states/: representative states from the data, where there are any."""
     if state.is_flexible:
         poses = state.joint_rotation, state.joint_shift_px, state.half
         data = LatentImages(images, *poses, found.latents, found.precision, particle_radius_px)
-        write_states(job.maps / "states", data, pixel_size_A, reporter)
+        write_states(job.maps / "states", data, pixel_size_A, reporter, seed=seed)

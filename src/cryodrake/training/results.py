@@ -39,6 +39,6 @@ def write_results(
         write_states_field(job, states.components, radius_px, pixel_size_A)
         states.write(job)
         reporter.step(2)
-        write_state_maps(job, images, state, states, radius_px, pixel_size_A, reporter)
+        write_state_maps(job, images, state, states, radius_px, pixel_size_A, reporter, seed)
     write_npy_atomic(job.path / "scales.npy", state.joint_scale.cpu().numpy())
     write_particles(job, particles, state.joint_rotation, shifts_in_A(state.joint_shift_px, store), state.half, state.confidence)
