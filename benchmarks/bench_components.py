@@ -27,7 +27,7 @@ from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.halves import half_sets
 from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.reference import Reference
-from cryodrake.inference.states import infer_all
+from cryodrake.inference.states_about_poses import infer_about_poses
 from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import read_particles
 from cryodrake.physics.slices import raster
@@ -88,7 +88,7 @@ def components(known: Known, zdim: int) -> list[list[Any]]:
     store, poses = known.store, (known.rotation, known.shift_px)
     halves = half_maps(known.images, known.half, *poses, store.box / 2, MASK_RADIUS * store.box)
     state = RunState.first(known.half, store.noise, store.box, zdim)
-    mask = Conformations(store, state, QuietReporter(), halves, MASK_RADIUS * store.box, 0).mask
+    mask = Conformations(store, state, QuietReporter(), halves, MASK_RADIUS * store.box, 0, search_all=False).mask
     first, second = (torch.nonzero(known.half == h).squeeze(1) for h in (1, 2))
     guess = torch.randn(len(first), zdim, generator=torch.Generator().manual_seed(0))
     mean = flatten_solvent(halves.raw.mean(0), mask)
@@ -105,7 +105,7 @@ def judged(known: Known, fit: SubspaceFit, rows: Tensor) -> list[float]:
     """Gain, its error, and R² of the states."""
     poses = rows, known.rotation[rows], known.shift_px[rows]
     models = raster(fit.volumes, fit.grid), raster(fit.volumes[:1], fit.grid)
-    with_states, rigid = (infer_all(known.images, *poses, ball, fit.grid) for ball in models)
+    with_states, rigid = (infer_about_poses(known.images, *poses, ball, fit.grid) for ball in models)
     gain = with_states.log_marginal - rigid.log_marginal
     design = np.column_stack([np.ones(len(rows)), with_states.mean.numpy()])
     truth = np.eye(len(known.numbers))[known.state[rows.numpy()]]

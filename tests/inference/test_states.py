@@ -77,6 +77,17 @@ def test_known_states_have_no_doubt():
     torch.testing.assert_close(moments[:, 0, 1:], z)
 
 
+def test_what_is_integrated_out_is_a_coordinate_that_nobody_asks_for(scene):
+    slices, ctf, image, sigma2, _ = scene
+    columns = component_columns(torch.view_as_real(slices).flatten(2))
+    whole, _ = infer(scene)
+    found = infer_states(ctf * image / sigma2, ctf**2 / sigma2, columns[:, :2], besides=columns[:, 2:])
+    torch.testing.assert_close(found.mean, whole.mean[:, :1])
+    torch.testing.assert_close(torch.linalg.inv(found.precision), torch.linalg.inv(whole.precision)[:, :1, :1])
+    for name in ("log_marginal", "cross", "power"):
+        torch.testing.assert_close(getattr(found, name), getattr(whole, name))
+
+
 def test_without_coordinates_only_the_mean_is_compared(scene):
     """zdim 0: the log marginal is the likelihood of the mean."""
     slices, ctf, image, sigma2, _ = scene

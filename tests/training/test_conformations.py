@@ -21,7 +21,7 @@ OFF_DEG = 4.0
 def started(store, half, rotation, shift_px, halves, zdim=2):
     state = RunState.first(half, store.noise.clone(), store.box, zdim)
     state.joint_rotation, state.joint_shift_px, state.radius = rotation.clone(), shift_px.clone(), store.box / 2
-    return Conformations(store, state, QuietReporter(), halves, 0.42 * store.box, 0)
+    return Conformations(store, state, QuietReporter(), halves, 0.42 * store.box, 0, search_all=False)
 
 
 def off_by(rotation, degrees):
@@ -111,6 +111,28 @@ def test_each_image_is_posed_against_a_map_without_its_fold(hinge, monkeypatch):
     change = {fold: max(float((a - b).abs().max()) for a, b in zip(seen[0][fold], seen[1][fold], strict=True)) for fold in seen[0]}
     assert change.pop(3) < 0.02 * scale
     assert min(change.values()) > 0.2 * scale
+
+
+@pytest.mark.parametrize("search_all", [False, True])
+def test_images_in_a_wrong_basin_are_found_where_all_are_searched(hinge, search_all):
+    """Eighty images turned half round, and not yet told from the others by their amplitude."""
+    images = WeightedImages(hinge.store, hinge.store.noise, torch.ones(hinge.store.n))
+    wrong = hinge.rotation.clone()
+    wrong[:80] = axis_angle_to_matrix(torch.tensor([0.0, torch.pi, 0.0])) @ wrong[:80]
+    halves = refinement.half_maps(images, hinge.half, wrong, hinge.shift_px, 16.0, 0.42 * 32)
+    run = started(hinge.store, hinge.half, wrong, hinge.shift_px, halves)
+    run.search_all = search_all
+    run.judge()
+    run._rescale = lambda states: None
+    run.round(last=False)
+    error = geodesic_deg(run.state.joint_rotation, hinge.rotation)
+    assert float((error[80:] < 10).float().mean()) > 0.97
+    found = float((error[:80] < 10).float().mean())
+    if search_all:
+        assert found > 0.8
+        assert 0.05 < run.state.rounds[0]["moved_share"] < 0.1
+    else:
+        assert found < 0.2
 
 
 def test_a_rigid_structure_is_called_rigid(store, data):

@@ -7,10 +7,12 @@ import torch
 from scipy.stats import spearmanr
 
 from cryodrake.inference.likelihood import shift_phases
-from cryodrake.inference.states import infer_all
+from cryodrake.inference.states import component_columns, infer_states
+from cryodrake.inference.states_about_poses import infer_about_poses
 from cryodrake.io.mrc import read_map
 from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fsc import fsc
+from cryodrake.physics.rotations import axis_angle_to_matrix
 from cryodrake.physics.slices import raster, slice_ball
 from cryodrake.training.components import as_references, component_step, component_sums
 from cryodrake.training.images import WeightedImages
@@ -58,7 +60,7 @@ def gain_of(hinge, fit, rows):
     """Mean log likelihood that states bring to these images."""
     poses = rows, hinge.rotation[rows], hinge.shift_px[rows]
     balls = raster(fit.volumes, fit.grid), raster(fit.volumes[:1], fit.grid)
-    with_states, rigid = (infer_all(hinge.images, *poses, ball, fit.grid).log_marginal for ball in balls)
+    with_states, rigid = (infer_about_poses(hinge.images, *poses, ball, fit.grid).log_marginal for ball in balls)
     return float((with_states - rigid).mean())
 
 
@@ -88,7 +90,7 @@ def test_canonical_coordinates_are_the_same_model(hinge, share):
     if share:
         fit.shrink(share)
     poses = torch.arange(N), hinge.rotation, hinge.shift_px
-    states = infer_all(hinge.images, *poses, raster(fit.volumes, fit.grid), fit.grid)
+    states = infer_about_poses(hinge.images, *poses, raster(fit.volumes, fit.grid), fit.grid)
     volumes, standard = canonical(fit.volumes, states)
     torch.testing.assert_close(standard.moments.mean(0), torch.eye(1 + ZDIM), atol=1e-3, rtol=0)
     assert bool((standard.mean.pow(3).mean(0) > 0).all())
@@ -103,6 +105,25 @@ def test_canonical_coordinates_are_the_same_model(hinge, share):
             for s, v in ((states, fit.volumes), (standard, volumes))
         ]
         torch.testing.assert_close(spread[1], spread[0], atol=1e-3 * float(spread[0].max()), rtol=0)
+
+
+def test_errors_of_poses_are_not_taken_for_states(hinge, fitted):
+    """Poses 10° off, at a radius that tells 6°: integrated out, they spoil states less than when they are believed."""
+    fit = fitted[0]
+    axis = torch.randn(N, 3, generator=torch.Generator().manual_seed(5))
+    off = axis_angle_to_matrix(torch.deg2rad(torch.tensor(10.0)) * axis / axis.norm(dim=1, keepdim=True)) @ hinge.rotation
+    ball, kxy = raster(fit.volumes, fit.grid), hinge.store.disc.kxy[: hinge.store.disc.count(RADIUS)]
+    matched, weight = hinge.images.matched(torch.arange(N), len(kxy))
+    centred = matched * shift_phases(hinge.shift_px, kxy, BOX)
+    believed = infer_states(centred, weight, component_columns(slice_ball(ball, fit.grid, off, kxy)))
+    integrated = infer_about_poses(hinge.images, torch.arange(N), off, hinge.shift_px, ball, fit.grid)
+
+    def explained(states):
+        design = torch.cat([torch.ones(N, 1), states.mean, states.mean**2], 1)
+        left = hinge.angle_deg - (design @ torch.linalg.lstsq(design, hinge.angle_deg[:, None]).solution)[:, 0]
+        return 1 - float(left.var() / hinge.angle_deg.var())
+
+    assert explained(integrated) > explained(believed) + 0.05
 
 
 def test_a_weak_prior_changes_next_to_nothing(hinge):
@@ -125,7 +146,8 @@ def test_components_hold_no_rigid_motion_and_no_mean(fitted):
 def step(hinge, fitted):
     """The full-resolution step from a start that is the mean alone, with states of the fitted model."""
     fit = fitted[0]
-    states = infer_all(hinge.images, torch.arange(N), hinge.rotation, hinge.shift_px, raster(fit.volumes, fit.grid), fit.grid)
+    poses = torch.arange(N), hinge.rotation, hinge.shift_px
+    states = infer_about_poses(hinge.images, *poses, raster(fit.volumes, fit.grid), fit.grid)
     start = torch.cat([hinge.mean[None], torch.zeros(ZDIM, BOX, BOX, BOX)])
     return states, component_step(hinge.images, hinge.label, hinge.rotation, hinge.shift_px, states, start, BOX / 2, hinge.mask)
 

@@ -1,11 +1,12 @@
-"""The state of each image under a linear model V(k; z) = B_0 + Σ_j z_j B_j, z ~ N(0, 1), when its pose is known.
+"""The state of each image under a linear model V(k; z) = B_0 + Σ_j z_j B_j, z ~ N(0, 1), at its pose or about it.
 
 The log likelihood is quadratic in z, so the posterior is normal: with y = C·Y/σ² centred, w = C²/σ², half-disc sums
 
     g_r = Re ⟨B_r, y⟩,   A_rs = Re ⟨B_r, w B_s⟩,   precision Λ = 1 + 2 A_zz,   mean = Λ⁻¹ 2 (g_z - A_z0)
 
 (Tipping & Bishop 1999, J. R. Stat. Soc. B 61, 611, for images seen through their own CTF and slice). The marginal likelihood over z
-follows in closed form.
+follows in closed form. What else changes an image, such as small errors of its pose, may be integrated out in the same way: as
+further columns with normal coefficients, of which nobody asks.
 """
 
 from collections.abc import Sequence
@@ -13,15 +14,8 @@ from dataclasses import dataclass, fields
 from typing import final
 
 import torch
-from jaxtyping import Complex, Float, Int64
+from jaxtyping import Complex, Float
 from torch import Tensor
-
-from cryodrake.inference.likelihood import shift_phases
-from cryodrake.inference.source import AbstractImages
-from cryodrake.physics.ball_grid import BallGrid
-from cryodrake.physics.slices import slice_ball
-
-POINTS_PER_BLOCK = 1 << 17
 
 
 @final
@@ -32,7 +26,8 @@ class States:
     Attributes:
         mean, precision: of z.
         log_marginal: log likelihood of the image with its state integrated out, over that of an empty image.
-        cross, power: Re ⟨V, y⟩ and ⟨V, w V⟩ of its map at the mean: cross/power is the image's amplitude.
+        cross, power: Re ⟨V, y⟩ and ⟨V, w V⟩ of its model at the mean, of what is integrated out besides too: cross/power is
+            the image's amplitude.
     """
 
     mean: Float[Tensor, "n z"]
@@ -74,13 +69,22 @@ def component_columns(slices: Float[Tensor, "b k r2"]) -> Float[Tensor, "b r k2"
     return slices.unflatten(2, (-1, 2)).transpose(1, 2).flatten(2)
 
 
-def infer_states(centred: Complex[Tensor, "b k"], weight: Float[Tensor, "b k"], columns: Float[Tensor, "b r k2"]) -> States:
-    """The states of images at their poses.
+def infer_states(
+    centred: Complex[Tensor, "b k"],
+    weight: Float[Tensor, "b k"],
+    columns: Float[Tensor, "b r k2"],
+    besides: Float[Tensor, "b m k2"] | None = None,
+) -> States:
+    """The states of images.
 
     Args:
         centred: C·Y/σ², moved to the centre. weight: C²/σ².
         columns: of `component_columns`, the mean first.
+        besides: what is integrated out, by a standard deviation each.
     """
+    z = columns.shape[1] - 1
+    if besides is not None:
+        columns = torch.cat([columns, besides], 1)
     cross = (columns @ torch.view_as_real(centred).flatten(1)[:, :, None]).squeeze(2)
     gram = (columns * weight.repeat_interleave(2, dim=1)[:, None]) @ columns.transpose(1, 2)
     pull = 2 * (cross[:, 1:] - gram[:, 1:, 0])
@@ -90,7 +94,16 @@ def infer_states(centred: Complex[Tensor, "b k"], weight: Float[Tensor, "b k"], 
     log_det = 2 * torch.diagonal(factor, dim1=1, dim2=2).log().sum(1)
     log_marginal = 2 * cross[:, 0] - gram[:, 0, 0] + 0.5 * (pull * mean).sum(1) - 0.5 * log_det
     a = torch.nn.functional.pad(mean, (1, 0), value=1.0)
-    return States(mean, precision, log_marginal, (a * cross).sum(1), torch.einsum("br,brs,bs->b", a, gram, a))
+    power = torch.einsum("br,brs,bs->b", a, gram, a)
+    return States(mean[:, :z], _marginal(precision, z), log_marginal, (a * cross).sum(1), power)
+
+
+def _marginal(precision: Float[Tensor, "b p p"], z: int) -> Float[Tensor, "b z z"]:
+    """Precision of the first z coordinates where the others are unknown: the Schur complement."""
+    if precision.shape[1] == z:
+        return precision
+    own, mixed, rest = precision[:, :z, :z], precision[:, z:, :z], precision[:, z:, z:]
+    return own - mixed.transpose(1, 2) @ torch.linalg.solve(rest, mixed)
 
 
 def expected_residual(
@@ -100,23 +113,3 @@ def expected_residual(
     y = torch.view_as_real(centred).flatten(1)
     model = (states.moments @ columns) * weight.repeat_interleave(2, dim=1)[:, None]
     return (states.weights[:, :, None] * y[:, None] - model).unflatten(2, (-1, 2)).transpose(1, 2).flatten(2)
-
-
-def infer_all(
-    images: AbstractImages,
-    rows: Int64[Tensor, " n"],
-    rotation: Float[Tensor, "n 3 3"],
-    shift_px: Float[Tensor, "n 2"],
-    ball: Float[Tensor, "v r2"],
-    grid: BallGrid,
-) -> States:
-    """The states of these images, a few at a time, from the components rasterised on `grid`."""
-    kxy = images.disc.kxy[: images.disc.count(grid.radius)]
-    step = max(1, POINTS_PER_BLOCK // len(kxy))
-    parts = []
-    for i in range(0, len(rows), step):
-        matched, weight = images.matched(rows[i : i + step], len(kxy))
-        centred = matched * shift_phases(shift_px[i : i + step], kxy, images.disc.box)
-        columns = component_columns(slice_ball(ball, grid, rotation[i : i + step], kxy))
-        parts.append(infer_states(centred, weight, columns))
-    return States.cat(parts)

@@ -215,7 +215,7 @@ class AbinitRun:
         if not self.config.zdim:
             return None
         seed, radius_px = self.config.seed, self.particle_radius_px
-        found = conformations.Conformations(self.store, self.state, self.reporter, halves, radius_px, seed)
+        found = conformations.Conformations(self.store, self.state, self.reporter, halves, radius_px, seed, search_all=True)
         if self.state.phase == "states":
             found.run(self.checkpoint, conformations.ROUNDS)
             self.state.phase = "finish"

@@ -67,7 +67,7 @@ def steps(
             mixed[:, 2] -= fold[0, :, 2]
             for share, own in zip(row, fold, strict=True):
                 mixed[:, :2].sub_(own[:, :2], alpha=share)
-        yield solve(mixed, grid, ridge=RIDGE)
+        yield solve(symmetrise(mixed, grid), grid, ridge=RIDGE)
 
 
 def component_sums(
@@ -78,13 +78,16 @@ def component_sums(
     states: States,
     ball: Float[Tensor, "v r2"],
     grid: BallGrid,
+    sums: Float[Tensor, "r v 3"] | None = None,
 ) -> Float[Tensor, "r v 3"]:
     """Gradient (re, im) of the expected log likelihood at the components `ball`, and its denominator, of these images.
 
-    Component by component: their sums are large, and each added to while it is in the cache.
+    They are added to `sums`, which is returned, or to zeros; mates on the plane kx = 0 are left to `steps`. Component by
+    component: their sums are large, and each added to while it is in the cache.
     """
     kxy = images.disc.kxy[: images.disc.count(grid.radius)]
-    sums = ball.new_zeros(ball.shape[1] // 2, grid.n_voxels, 3)
+    if sums is None:
+        sums = ball.new_zeros(ball.shape[1] // 2, grid.n_voxels, 3)
     step = max(1, POINTS_PER_BLOCK // len(kxy))
     for i in range(0, len(rows), step):
         block = slice(i, i + step)
@@ -94,8 +97,6 @@ def component_sums(
         values = expected_residual(states[block], centred, weight, columns)
         for own, onto in zip(values.split(2, dim=2), sums, strict=True):
             backproject(own.contiguous(), weight, grid, rotation[block], kxy, onto=onto)
-    for own in sums:
-        own.copy_(symmetrise(own, grid))
     return sums
 
 
@@ -114,23 +115,25 @@ def component_step(
     Args:
         label: as in `refinement.fold_labels`.
         mask: of the particle, in which the half sets tell the noise.
+
+    The sums of one half set and of all images are there one after the other, never side by side: they are large. The other
+    half set's map is what, with this one's, has the map of all for its mean.
     """
     grid = BallGrid(start.shape[-1], radius)
     within = (torch.arange(start.shape[-1] // 2 + 1, device=start.device) <= radius).float()
     start = torch.stack([apply_filter(volume, within) for volume in start])
     moment = states.moments.mean(0)
     ball = raster(start, grid)
-    halves = []
-    for h in (0, 1):
-        rows = torch.nonzero(label // FOLDS == h).squeeze(1)
-        halves.append(component_sums(images, rows, rotation[rows], shift_px[rows], states[rows], ball, grid))
+    first, second = (torch.nonzero(label // FOLDS == h).squeeze(1) for h in (0, 1))
+    sums = component_sums(images, first, rotation[first], shift_px[first], states[first], ball, grid)
+    half = list(steps(sums, moment, grid))
+    sums = component_sums(images, second, rotation[second], shift_px[second], states[second], ball, grid, sums)
     del ball
     noise = []
-    for volume, *changes in zip(start, *(steps(sums, moment, grid) for sums in halves), strict=True):
-        pair = torch.stack([flatten_solvent(volume + change, mask) for change in changes])
-        noise.append(band_noise(pair, mask))
-    halves[0] += halves.pop()
-    return ComponentStep(start, halves[0], moment, torch.stack(noise), grid)
+    for volume, *changes in zip(start, half, steps(sums, moment, grid), strict=True):
+        of_half, of_all = (flatten_solvent(volume + change, mask) for change in changes)
+        noise.append(band_noise(torch.stack([of_half, 2 * of_all - of_half]), mask))
+    return ComponentStep(start, sums, moment, torch.stack(noise), grid)
 
 
 def as_references(

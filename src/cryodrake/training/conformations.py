@@ -2,8 +2,8 @@
 
 A round learns a linear model of the structures from all images at their present poses (`training.subspace`), makes its components
 at full resolution, and poses each image anew against the map of its own state, made without that image's fold: the nearest of a
-few anchor states, so that the search stays what it is for one structure. Images that hold surprisingly little of the map at their
-state are searched over all poses.
+few anchor states, so that the search stays what it is for one structure. The first time all images are searched over all poses,
+against one of very few anchors' maps; afterwards those that hold surprisingly little of the map at their state, against each.
 
 The first model is learned from half set 1 and judged by half set 2, free and under ever stronger priors; the prior that makes the
 images that it has not seen the likeliest is kept. Where none makes them likelier than one structure does there is nothing to
@@ -21,7 +21,8 @@ from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.inference import local
 from cryodrake.inference.basins import nearest_deg
 from cryodrake.inference.reference import Reference, box_for_radius, in_box
-from cryodrake.inference.states import States, infer_all
+from cryodrake.inference.states import States
+from cryodrake.inference.states_about_poses import infer_about_poses
 from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.masks import around
 from cryodrake.physics.slices import raster
@@ -42,6 +43,7 @@ RADIUS = 16.0  # cycles per box, of what states are told by
 GROWN = 3.0 / 64  # of the box, beyond the consensus: a moving part is blurred there
 SURE = 3.0  # standard errors by which states must make unseen images likelier
 SURPRISING = -2.0
+MOVED_DEG = 15.0
 SHARES = (1 / 8, 1 / 25, 1 / 80)  # of the mean's power, priors of the components that are tried
 POSED_ANCHORS = 24  # states that stand for all when images are posed
 SEARCHED_ANCHORS = 3  # and when those that fit nowhere are searched over all poses
@@ -49,7 +51,11 @@ SEARCHED_ANCHORS = 3  # and when those that fit nowhere are searched over all po
 
 @final
 class Conformations:
-    """The rounds, over the run's state. `halves` are the half maps of the homogeneous refinement."""
+    """The rounds, over the run's state.
+
+    `halves` are the half maps of the homogeneous refinement. `search_all`: whether the first round searches all poses of all
+    images; otherwise only those that fit nowhere leave the surroundings of the poses they came with.
+    """
 
     def __init__(
         self,
@@ -59,8 +65,10 @@ class Conformations:
         halves: refinement.HalfMaps,
         particle_radius_px: float,
         seed: int,
+        search_all: bool,
     ):
         self.store, self.state, self.reporter, self.halves, self.seed = store, state, reporter, halves, seed
+        self.search_all = search_all
         box, device = store.box, store.device
         grown = around(halves.particle, 0.5, GROWN * box, EDGE * box)
         self.mask = torch.maximum(halves.particle, grown) * solvent_mask(box, particle_radius_px, device)
@@ -160,7 +168,7 @@ class Conformations:
         """Log likelihood of these images that their states bring."""
         poses = rows, self.state.joint_rotation[rows], self.state.joint_shift_px[rows]
         models = raster(fit.volumes, fit.grid), raster(fit.volumes[:1], fit.grid)
-        with_states, rigid = (infer_all(self.images, *poses, ball, fit.grid).log_marginal for ball in models)
+        with_states, rigid = (infer_about_poses(self.images, *poses, ball, fit.grid).log_marginal for ball in models)
         return with_states - rigid
 
     def _mean(self) -> Float[Tensor, "d d d"]:
@@ -168,7 +176,7 @@ class Conformations:
 
     def _infer(self, volumes: Float[Tensor, "r d d d"], grid: BallGrid) -> States:
         poses = self.everyone, self.state.joint_rotation, self.state.joint_shift_px
-        return infer_all(self.images, *poses, raster(volumes, grid), grid)
+        return infer_about_poses(self.images, *poses, raster(volumes, grid), grid)
 
     def _some(self, rows: Int64[Tensor, " m"], most: int) -> Int64[Tensor, " m2"]:
         generator = torch.Generator().manual_seed(self.seed * 1000 + 701)
@@ -183,13 +191,14 @@ class Conformations:
 
     def _pose(self, states: States, step: ComponentStep) -> dict[str, float]:
         """Every image anew, against the map of its anchor without its fold."""
-        state, store = self.state, self.store
+        state, store, whole = self.state, self.store, self.search_all and not self.state.rounds
         before = state.joint_rotation.clone()
         centres, nearest = anchors_of(states.mean, POSED_ANCHORS, self.seed)
         radius = step.grid.radius
         start, grid = raster(step.start, step.grid), BallGrid(box_for_radius(radius, store.box), radius)
         doubtful = state.surprise < SURPRISING
         few, _ = anchors_of(states.mean[~doubtful], SEARCHED_ANCHORS, self.seed)
+        nearest_of_few = torch.cdist(states.mean, few).argmin(1)
         search = self._grid(step.volumes()[0], radius)
         self.reporter.phase(
             f"poses {len(state.rounds) + 1}", store.n, f"posing images in their states to {store.box_A / radius:.1f} Å"
@@ -201,17 +210,21 @@ class Conformations:
             fold = component_sums(self.images, rows, *poses, states[rows], start, step.grid)
             volumes = as_references(step.without(fold), state.component_noise, self.mask)
             del fold
+            maps = torch.einsum("ar,rijk->aijk", _coefficients(few), volumes)
+            self._search(rows[doubtful[rows]], maps, radius, search, near=False)
+            for a in range(len(few)) if whole else ():
+                self._search(rows[(nearest_of_few[rows] == a) & ~doubtful[rows]], maps[a : a + 1], radius, search, near=True)
+            del maps
             ball = raster(torch.stack([in_box(v, grid.box) for v in volumes]), grid)
             for a, mix in enumerate(_coefficients(centres)):
                 self._polish(rows[(nearest[rows] == a) & ~doubtful[rows]], Reference(_mixed(ball, mix), grid))
             del ball
-            maps = torch.einsum("ar,rijk->aijk", _coefficients(few), volumes)
-            self._search(rows[doubtful[rows]], maps, radius, search)
             done += len(rows)
             self.reporter.step(done, particles=len(rows))
             stop_if_asked(self.reporter, self.state.phase)
         change_deg = nearest_deg(before, state.joint_rotation, state.operators)
-        return {"mean_pose_change_deg": float(change_deg.mean()), "median_pose_change_deg": float(change_deg.median())}
+        record = {"mean_pose_change_deg": float(change_deg.mean()), "median_pose_change_deg": float(change_deg.median())}
+        return record | ({"moved_share": float((change_deg > MOVED_DEG).float().mean())} if whole else {})
 
     def _grid(self, volume: Tensor, radius: float) -> refinement.Grid:
         coarse = refinement.search_radius(self.images, self.everyone, volume, radius)
@@ -224,8 +237,11 @@ class Conformations:
             found = local.refine(self.images, rows, reference, state.joint_rotation[rows], state.joint_shift_px[rows])
             state.joint_rotation[rows], state.joint_shift_px[rows] = found.rotation, found.shift_px
 
-    def _search(self, rows: Tensor, maps: Float[Tensor, "a d d d"], radius: float, grid: refinement.Grid) -> None:
-        """All poses against each of a few maps: images that fit nowhere may be of another state than they seem."""
+    def _search(self, rows: Tensor, maps: Float[Tensor, "a d d d"], radius: float, grid: refinement.Grid, near: bool) -> None:
+        """All poses against each of a few maps: images that fit nowhere may be of another state than they seem.
+
+        near: whether only shifts about the known ones are searched.
+        """
         state = self.state
         if not len(rows):
             return
@@ -234,7 +250,7 @@ class Conformations:
             torch.full(rows.shape, -torch.inf, device=rows.device),
         )
         for volume in maps:
-            found = refinement.global_poses(self.images, rows, volume, radius, grid, known, False, state.operators)
+            found = refinement.global_poses(self.images, rows, volume, radius, grid, known, near, state.operators)
             better = found.score > best
             best = torch.where(better, found.score, best)
             state.joint_rotation[rows[better]], state.joint_shift_px[rows[better]] = found.rotation[better], found.shift_px[better]

@@ -87,7 +87,7 @@ def run(config: TrainConfig, job: JobFolder, reporter: AbstractReporter) -> None
         job.save_checkpoint(state.phase, state.tensors(), state.meta())
         stop_if_asked(reporter, state.phase)
 
-    found = Conformations(store, state, reporter, halves, radius_px, config.seed)
+    found = Conformations(store, state, reporter, halves, radius_px, config.seed, search_all=False)
     if state.phase == "states":
         found.run(checkpoint, ROUNDS if config.refine else 0)
         state.phase = "finish"
