@@ -4,8 +4,8 @@
 
 Two tables, each with the slope of log seconds over log of what varies: 1 is linear.
 
-parts    in this process, on synthetic images: the exhaustive search (15° grid, radius 12), one subdivision of 8 poses and local
-         refinement (radius a quarter of the box), back-projection and the map (radius half the box)
+parts    in this process, on synthetic images: the exhaustive search (15° grid, radius 12), local refinement
+         (radius a quarter of the box), back-projection and the map (radius half the box)
 runs     `cryodrake abinit` as a command on simulated sets of the built-in complex: seconds of each phase, from events.jsonl; a
          phase that a run repeats counts once, with its median
 """
@@ -29,14 +29,13 @@ from tables import table, write_json
 
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
-from cryodrake.inference.exhaustive import Candidates, search
-from cryodrake.inference.hierarchy import subdivide
+from cryodrake.inference.exhaustive import search
 from cryodrake.inference.local import refine
 from cryodrake.inference.reconstruct import accumulate, solve
 from cryodrake.inference.reference import Reference
 from cryodrake.io.job import JobFolder
 from cryodrake.physics.ball_grid import BallGrid
-from cryodrake.physics.grids import base_rotations, shift_grid, spacing_deg
+from cryodrake.physics.grids import base_rotations, shift_grid
 from cryodrake.physics.rotations import axis_angle_to_matrix
 
 OUT = Path(__file__).parent / "out"
@@ -50,8 +49,6 @@ def part_seconds(n: int, box: int, extent_px: float, repeats: int) -> dict[str, 
     rows, coarse = torch.arange(n), min(SEARCH_RADIUS, box / 2 - 1)
     lattice, centre = shift_grid(extent_px, STEP_PX), torch.zeros(n, 2)
     torch.manual_seed(0)
-    several = axis_angle_to_matrix(0.1 * torch.randn(n, KEPT, 3)) @ images.rotation[:, None]
-    found = Candidates(torch.zeros(n, KEPT), several, centre[:, None].expand(n, KEPT, 2))
     near = axis_angle_to_matrix(0.03 * torch.randn(n, 3)) @ images.rotation
     ball = BallGrid(box, box / 2)
 
@@ -60,7 +57,6 @@ def part_seconds(n: int, box: int, extent_px: float, repeats: int) -> dict[str, 
 
     calls: dict[str, Callable[[], Any]] = {
         "search": lambda: search(images, rows, reference(coarse), base_rotations(2), centre, lattice, KEPT),
-        "subdivide": lambda: subdivide(images, rows, reference(box / 4), found, spacing_deg(2), STEP_PX, KEPT // 2),
         "refine": lambda: refine(images, rows, reference(box / 4), near, centre),
         "map": lambda: solve(accumulate(images, rows, near, centre, ball), ball),
     }

@@ -24,14 +24,13 @@ from synthetic_images import SyntheticImages
 from tables import table, write_json
 from torch import Tensor
 
-from cryodrake.inference.exhaustive import Candidates, images_per_block, search
-from cryodrake.inference.hierarchy import subdivide
+from cryodrake.inference.exhaustive import images_per_block, search
 from cryodrake.inference.likelihood import ImageRows, SliceColumns, expected_sums, posterior_of, product_dtype, shift_phases
 from cryodrake.inference.local import refine
 from cryodrake.inference.reconstruct import accumulate
 from cryodrake.inference.reference import Reference
 from cryodrake.physics.ball_grid import BallGrid
-from cryodrake.physics.grids import base_rotations, n_rotations, spacing_deg
+from cryodrake.physics.grids import base_rotations, n_rotations
 from cryodrake.physics.rotations import axis_angle_to_matrix
 from cryodrake.physics.turns import MirrorPairs
 
@@ -153,11 +152,8 @@ def parts_case(images: SyntheticImages, radius: float, rounds: int) -> dict[str,
     torch.manual_seed(1)
     off = axis_angle_to_matrix(0.03 * torch.randn(n, 3, device=device)) @ images.rotation
     shift = 0.3 * torch.randn(n, 2, device=device)
-    several = axis_angle_to_matrix(0.1 * torch.randn(n, KEPT, 3, device=device)) @ images.rotation[:, None]
-    found = Candidates(torch.zeros(n, KEPT, device=device), several, shift[:, None].expand(n, KEPT, 2))
     calls: dict[str, tuple[float, Callable[[], Any]]] = {
         "slice_points_per_s": (n * k, lambda: reference.slices(off, kxy)),
-        "subdivided_per_s": (n, lambda: subdivide(images, rows, reference, found, spacing_deg(2), 2.0, KEPT // 2)),
         "refined_per_s": (n, lambda: refine(images, rows, reference, off, shift)),
         "backprojected_per_s": (n, lambda: accumulate(images, rows, off, shift, BallGrid(images.disc.box, radius))),
     }
@@ -214,7 +210,7 @@ def main() -> None:
     result["em_step"] = [em_case(images, *case, products, options) for case in em]
     show("EM step: scores, posteriors, expected sums", result["em_step"])
     result["parts"] = [parts_case(images, radius, options.rounds) for radius in options.radii]
-    header = ("radius", "points", "slice points/s", f"subdivided/s ({KEPT} → {KEPT // 2} poses)", "refined/s", "back-projected/s")
+    header = ("radius", "points", "slice points/s", "refined/s", "back-projected/s")
     print(f"\nimages per second of the other parts\n{table(header, [list(row.values()) for row in result['parts']])}")
     if options.bar_n:
         images = SyntheticImages(options.bar_n, BAR["box"], BAR["radius"], device)

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from cryodrake.fields.mlp import MLPField
-from cryodrake.inference.hierarchy import shift_offsets
 from cryodrake.physics.grids import n_rotations, nearest_children, spacing_deg, square_shifts
 from cryodrake.training.cryodrgn2.run import published
 from cryodrake.training.cryodrgn2.schedule import FLEXIBLE, RIGID
@@ -33,7 +32,6 @@ def test_the_first_grid(schedule):
 def test_subdivision(schedule):
     assert (schedule.keep, schedule.levels) == (8, 4)
     assert nearest_children(schedule.grid_order, torch.tensor([0, 4607])).shape == (2, 8)
-    assert shift_offsets(2.0).tolist() == [[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]]
     assert spacing_deg(schedule.grid_order + schedule.levels) == pytest.approx(0.94, abs=0.003)
 
 

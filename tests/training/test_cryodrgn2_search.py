@@ -8,6 +8,7 @@ import torch
 from cryodrake.fields.encodings import cryodrgn_sigma_px
 from cryodrake.fields.mlp import MLPField
 from cryodrake.inference.alignment import within_ball
+from cryodrake.inference.hierarchy import score_children
 from cryodrake.inference.reference import Reference
 from cryodrake.inference.reference_field import FieldReference
 from cryodrake.io.job import JobFolder
@@ -18,6 +19,7 @@ from cryodrake.physics.fsc import area_under, fsc
 from cryodrake.physics.grids import all_rotations, rotations_of, spacing_deg
 from cryodrake.physics.rotations import geodesic_deg
 from cryodrake.training.config import AbinitConfig
+from cryodrake.training.cryodrgn2 import search
 from cryodrake.training.cryodrgn2.images import NormalisedImages
 from cryodrake.training.cryodrgn2.model_rigid import RigidModel
 from cryodrake.training.cryodrgn2.run import Cryodrgn2Run
@@ -106,6 +108,22 @@ def test_poses_are_of_the_last_levels_grid(trained):
     grid = all_rotations(3)
     for rotation in found.rotation[:, 0]:
         assert float(geodesic_deg(grid, rotation.expand_as(grid)).min()) < 0.02
+
+
+def test_a_level_sees_all_shifts_of_the_lattice_at_half_its_size(trained, monkeypatch):
+    """196 about each kept pose, 10/128 of the box, then 5/128 and so on, to either side."""
+    seen = []
+
+    def spy(images, rows, reference, rotation, centre_px, move_px, keep):
+        seen.append((rotation.shape[1:3], move_px))
+        return score_children(images, rows, reference, rotation, centre_px, move_px, keep)
+
+    monkeypatch.setattr(search, "score_children", spy)
+    field = trained.model.field
+    search_poses(trained.images, torch.arange(2), lambda r: Reference.of_field(field, r), FLEXIBLE.radii(1, 32), FLEXIBLE)
+    assert [tuple(shape) for shape, _ in seen] == [(8, 8)] * 4
+    assert [len(moves) for _, moves in seen] == [196] * 4
+    assert [float(moves.max()) for _, moves in seen] == [32 * 10 / 128 / 2**level for level in (1, 2, 3, 4)]
 
 
 def test_raster_and_network_give_the_same_poses(data, store, truth, tmp_path):

@@ -23,7 +23,8 @@ def a_state(store, agreement=0.9, confident=0.8, last_shell=14):
     state.starts = [{"seed": i, "log_marginal": 50.0, "steps": 9, "agreement": agreement} for i in range(2)]
     state.confidence = (torch.arange(n) < confident * n).float()
     state.fsc = (torch.arange(store.box // 2 + 1) <= last_shell).float()
-    state.history = [{"mean_pose_change_deg": 0.4}]
+    state.history = [{"mean_pose_change_deg": 0.6, "whole": True, "moved_share": 0.03}]
+    state.history += [{"mean_pose_change_deg": 0.4, "whole": False, "moved_share": 0.5}]
     return state
 
 
@@ -35,6 +36,14 @@ def test_a_good_run(store):
     assert verdict.numbers["confident_share"] == pytest.approx(0.8)
     assert verdict.numbers["mean_pose_change_deg"] == 0.4
     assert verdict.numbers["resolution_A"] == pytest.approx(store.box_A / (15 - 0.143), rel=1e-3)
+
+
+def test_it_tells_whether_search_and_polish_agree(store):
+    """By the last search of all, of the rounds of states where there are any."""
+    state = a_state(store)
+    assert "found 3.0% of them elsewhere" in judge(state, store).words
+    state.rounds = [{"moved_share": 0.012, "log_marginal": 1.0}, {"median_pose_change_deg": 0.1}]
+    assert judge(state, store).numbers["moved_share"] == 0.012
 
 
 @pytest.mark.parametrize(

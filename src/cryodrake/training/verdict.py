@@ -39,12 +39,24 @@ def judge(state: RunState, store: CoefficientStore) -> Verdict:
     if doubts:
         return Verdict(False, "NOT converged: " + "; ".join(doubts) + ". Do not trust this map.", numbers)
     words = f"converged: half maps agree to {resolution:.1f} Å (FSC 0.143), {share:.0%} of the images are sure of their orientation"
+    moved = last_moved_share(state)
+    numbers["moved_share"] = moved
+    words += f" (the last search of all found {moved:.1%} of them elsewhere than polishing had)"
     if len(state.operators) > 1:
         words += f" but for a symmetry of order {len(state.operators)}, which was found and not imposed"
     if state.gain is not None:
         words += "; " + words_on_states(state)
         numbers["state_gain"] = state.gain
     return Verdict(True, words, numbers)
+
+
+def last_moved_share(state: RunState) -> float:
+    """Share of the images that the last search of all poses found elsewhere than where polishing had left them.
+
+    Whether search and polish agree; images of no particle move in every search.
+    """
+    passes = [*state.history, *state.rounds]
+    return next(float(pass_["moved_share"]) for pass_ in reversed(passes) if pass_.get("whole", "moved_share" in pass_))
 
 
 def words_on_states(state: RunState) -> str:

@@ -26,7 +26,7 @@ class Schedule:
     keep: int = 8
     """Rotations kept at each level, each with its best shift."""
     levels: int = 4
-    """Times that kept poses are cut into 8 rotations and 4 shifts."""
+    """Times that kept poses are cut into 8 rotations and seen with all shifts of the grid, each time at half its size."""
     first_radius: float = 12.0
     """Of the first grid's search, cycles per box."""
     last_radius: float = 32.0

@@ -1,6 +1,7 @@
 """The published search: all of a coarse grid, then the eight best rotations cut into eight children each, level by level.
 
-Nothing of the image's present pose is used. Hard choices: what a coarse level drops stays dropped.
+Shifts are the first lattice at half its size about each candidate's, then at a quarter, and so on. Nothing of the image's present
+pose is used. Hard choices: what a coarse level drops stays dropped.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from cryodrake.inference import exhaustive
 from cryodrake.inference.exhaustive import Candidates
-from cryodrake.inference.hierarchy import score_children, shift_offsets
+from cryodrake.inference.hierarchy import score_children
 from cryodrake.inference.reference import AbstractReference
 from cryodrake.inference.source import AbstractImages
 from cryodrake.physics.grids import base_rotations, index_of, nearest_children, rotations_of, spacing_deg, square_shifts
@@ -34,15 +35,12 @@ def search_poses(
     """
     device, box, order = rows.device, images.disc.box, schedule.grid_order
     extent_px = schedule.shift_extent * box
-    lattice_px = square_shifts(extent_px, schedule.shifts_a_side).to(device)
+    moves_px = square_shifts(extent_px, schedule.shifts_a_side).to(device)
     grid, nowhere = base_rotations(order, device), torch.zeros(len(rows), 2, device=device)
-    found = exhaustive.search(images, rows, reference_to(radii[0]), grid, nowhere, lattice_px, schedule.keep)
-    step_px = 2 * extent_px / (schedule.shifts_a_side - 1)
+    found = exhaustive.search(images, rows, reference_to(radii[0]), grid, nowhere, moves_px, schedule.keep)
     for radius in radii[1:]:
-        rotation, order = children_of(order, found.rotation), order + 1
-        moves = shift_offsets(step_px).to(device)
-        found = score_children(images, rows, reference_to(radius), rotation, found.shift_px, moves, schedule.keep)
-        step_px /= 2
+        rotation, order, moves_px = children_of(order, found.rotation), order + 1, moves_px / 2
+        found = score_children(images, rows, reference_to(radius), rotation, found.shift_px, moves_px, schedule.keep)
     return found
 
 
