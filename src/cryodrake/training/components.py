@@ -58,15 +58,12 @@ def steps(
     sums: Float[Tensor, "r v 3"], moment: Float[Tensor, "r r"], grid: BallGrid, fold: Float[Tensor, "r v 3"] | None = None
 ) -> Iterator[Float[Tensor, "d d d"]]:
     """(D M)⁻¹ G as densities, component by component, of these sums without those of a fold."""
-    for row in torch.linalg.inv(moment).tolist():
-        mixed = sums[0].clone()  # the denominator, once
-        mixed[:, :2] *= row[0]
-        for share, own in zip(row[1:], sums[1:], strict=True):  # in place: they are large
-            mixed[:, :2].add_(own[:, :2], alpha=share)
+    for row in torch.linalg.inv(moment):
+        mixed = (row @ sums.flatten(1)).view_as(sums[0])
+        mixed[:, 2] = sums[0, :, 2]  # the denominator, once
         if fold is not None:
+            mixed[:, :2] -= (row @ fold.flatten(1)).view_as(mixed)[:, :2]
             mixed[:, 2] -= fold[0, :, 2]
-            for share, own in zip(row, fold, strict=True):
-                mixed[:, :2].sub_(own[:, :2], alpha=share)
         yield solve(symmetrise(mixed, grid), grid, ridge=RIDGE)
 
 

@@ -10,7 +10,7 @@ images that it has not seen the likeliest is kept. Where none makes them likelie
 model, and the structure is called rigid.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import final
 
 import torch
@@ -46,6 +46,7 @@ SURPRISING = -2.0
 MOVED_DEG = 15.0
 SHARES = (1 / 8, 1 / 25, 1 / 80)  # of the mean's power, priors of the components that are tried
 POSED_ANCHORS = 24  # states that stand for all when images are posed
+MIXED_AT_ONCE = 4
 SEARCHED_ANCHORS = 3  # and when those that fit nowhere are searched over all poses
 
 
@@ -216,8 +217,8 @@ class Conformations:
                 self._search(rows[(nearest_of_few[rows] == a) & ~doubtful[rows]], maps[a : a + 1], radius, search, near=True)
             del maps
             ball = raster(torch.stack([in_box(v, grid.box) for v in volumes]), grid)
-            for a, mix in enumerate(_coefficients(centres)):
-                self._polish(rows[(nearest[rows] == a) & ~doubtful[rows]], Reference(_mixed(ball, mix), grid))
+            for a, at_anchor in enumerate(_mixed(ball, _coefficients(centres))):
+                self._polish(rows[(nearest[rows] == a) & ~doubtful[rows]], Reference(at_anchor, grid))
             del ball
             done += len(rows)
             self.reporter.step(done, particles=len(rows))
@@ -261,6 +262,8 @@ def _coefficients(states: Float[Tensor, "a z"]) -> Float[Tensor, "a r"]:
     return torch.nn.functional.pad(states, (1, 0), value=1.0)
 
 
-def _mixed(ball: Float[Tensor, "v r2"], mix: Float[Tensor, " r"]) -> Float[Tensor, "v 2"]:
-    """One map of the components'."""
-    return ball @ torch.kron(mix[:, None], torch.eye(2, device=mix.device))
+def _mixed(ball: Float[Tensor, "v r2"], mixes: Float[Tensor, "a r"]) -> Iterator[Float[Tensor, "v 2"]]:
+    """Maps of the components', one after the other; a few are mixed at once, as reading the components is what takes time."""
+    for some in mixes.split(MIXED_AT_ONCE):
+        together = ball @ torch.kron(some.T.contiguous(), torch.eye(2, device=ball.device))
+        yield from (single.contiguous() for single in together.split(2, dim=1))
