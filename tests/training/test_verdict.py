@@ -46,6 +46,16 @@ def test_it_tells_whether_search_and_polish_agree(store):
     assert judge(state, store).numbers["moved_share"] == 0.012
 
 
+def test_images_of_something_else_are_told_of(store):
+    """Fifty of 800 that hold surprisingly little, and then as many that hold surprisingly much: those are chance."""
+    state = a_state(store)
+    assert "surprisingly" not in judge(state, store).words
+    state.surprise[:50] = -3.0
+    assert "; 50 images hold surprisingly little of the map" in judge(state, store).words
+    state.surprise[50:100] = 3.0
+    assert "surprisingly" not in judge(state, store).words
+
+
 @pytest.mark.parametrize(
     ("doubt", "words"),
     [

@@ -9,6 +9,8 @@ from cryodrake.training.starts import confirmed
 from cryodrake.training.state import RunState
 
 LEAST_CONFIDENT = 0.5  # share of images whose basin is sure
+SURPRISING = 2.0  # standard deviations by which an image holds less of its map than others do, or more
+MANY_MISFITS = 0.03  # of the images, beyond as many as hold surprisingly much of it: sets of one structure stay below 0.01
 LEAST_SHELL = SCHEDULE[-1].last_radius + 1  # both halves share the start: FSC must reach beyond what it put in
 
 
@@ -47,7 +49,7 @@ def judge(state: RunState, store: CoefficientStore) -> Verdict:
     if state.gain is not None:
         words += "; " + words_on_states(state)
         numbers["state_gain"] = state.gain
-    return Verdict(True, words, numbers)
+    return Verdict(True, words + words_on_misfits(state), numbers)
 
 
 def last_moved_share(state: RunState) -> float:
@@ -57,6 +59,18 @@ def last_moved_share(state: RunState) -> float:
     """
     passes = [*state.history, *state.rounds]
     return next(float(pass_["moved_share"]) for pass_ in reversed(passes) if pass_.get("whole", "moved_share" in pass_))
+
+
+def words_on_misfits(state: RunState) -> str:
+    """Empty, or that images seem to be of something else: more than by chance hold surprisingly little of the map."""
+    misfits = int((state.surprise < -SURPRISING).sum())
+    share = (misfits - int((state.surprise > SURPRISING).sum())) / len(state.surprise)
+    if share < MANY_MISFITS:
+        return ""
+    return (
+        f"; {misfits:,} images hold surprisingly little of the map: what is not a particle, or another structure, which one "
+        "class more (--classes) would tell apart"
+    )
 
 
 def words_on_states(state: RunState) -> str:
