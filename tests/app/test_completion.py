@@ -1,8 +1,10 @@
 """Completion as the shells themselves do it: bash always, zsh's syntax and fish where they are installed."""
 
+import io
 import re
 import shutil
 import subprocess
+from contextlib import redirect_stdout
 
 import pytest
 
@@ -14,11 +16,9 @@ from cryodrake.app.completion_words import all_commands
 def scripts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("completion")
     for shell in ("bash", "zsh", "fish"):
-        with pytest.MonkeyPatch.context() as patch:
-            lines = []
-            patch.setattr("builtins.print", lambda text, end, lines=lines: lines.append(text))
+        with redirect_stdout(io.StringIO()) as printed:
             assert main(["completion", shell]) == 0
-        (folder / shell).write_text("".join(lines))
+        (folder / shell).write_text(printed.getvalue())
     return folder
 
 
