@@ -167,6 +167,19 @@ def test_the_numbers_of_every_figure_stand_beside_it(job, rotations):
     assert stages["level"].notna().sum() == COLUMNS
 
 
+def test_with_classes_the_fsc_is_that_of_each(job):
+    table = pd.read_csv(job.maps / "fsc.csv")
+    np.save(job.path / "classes.npy", np.zeros(3, dtype=np.int64))
+    for c in (1, 2):
+        maps = job.path / "classes" / f"class_{c:02d}" / "maps"
+        maps.mkdir(parents=True)
+        (table / c).assign(frequency_inv_A=table["frequency_inv_A"]).to_csv(maps / "fsc.csv", index=False)
+    assert {path.name for path in all_drawn(job)} >= {"fsc.png", "fsc.csv"}
+    drawn = pd.read_csv(job.figures / "fsc.csv")
+    assert list(drawn) == ["frequency_inv_A", "fsc_class_01", "fsc_class_02"]
+    np.testing.assert_allclose(drawn["fsc_class_02"], table["fsc"] / 2, rtol=1e-6)
+
+
 def test_a_run_with_nothing_to_show_writes_nothing(tmp_path):
     job = JobFolder.create(tmp_path / "job")
     assert all_drawn(job) == []

@@ -26,9 +26,16 @@ def draw_progress(job: JobFolder) -> list[Path]:
 
 
 def draw_fsc(job: JobFolder) -> list[Path]:
-    """fsc.{png,csv}: the half maps' agreement."""
-    table = job.maps / "fsc.csv"
-    return write_fsc(job.figures / "fsc.png", pd.read_csv(table)) if table.exists() else []
+    """fsc.{png,csv}: the half maps' agreement; with classes, that of each."""
+    own = job.maps / "fsc.csv"
+    if not own.exists():
+        return []
+    table = pd.read_csv(own)
+    of_classes = sorted(job.path.glob("classes/class_[0-9][0-9]/maps/fsc.csv")) if _has_classes(job) else []
+    if of_classes:  # the job's own maps are the largest class's
+        curves = {f"fsc_{path.parts[-3]}": pd.read_csv(path)["fsc"] for path in of_classes}
+        table = pd.DataFrame({"frequency_inv_A": table["frequency_inv_A"]} | curves)
+    return write_fsc(job.figures / "fsc.png", table)
 
 
 def draw_views(job: JobFolder) -> list[Path]:
