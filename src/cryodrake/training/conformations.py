@@ -31,6 +31,7 @@ from cryodrake.training.anchors import anchors_of
 from cryodrake.training.components import ComponentStep, as_references, component_step, component_sums
 from cryodrake.training.estimates import amplitudes_of
 from cryodrake.training.events import AbstractReporter, stop_if_asked
+from cryodrake.training.heap import give_back
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.solvent import EDGE, flatten_solvent, solvent_mask
 from cryodrake.training.state import RunState
@@ -141,6 +142,7 @@ class Conformations:
         self.reporter.step(1)
         small, states = canonical(fit.volumes, self._infer(fit.volumes, fit.grid))
         del fit  # it is large, as are the sums to come
+        give_back()
         state.latents, state.precision = states.mean, states.precision
         self._rescale(states)
         stop_if_asked(self.reporter, self.state.phase)
