@@ -2,12 +2,14 @@
 
     python benchmarks/bench_components.py H1 H2 H3 H4          python benchmarks/bench_components.py H2 --states 0 1 2
 
-Poses are the true ones, so nothing else stands between the images and their states. Two tables:
+Poses are the true ones, so nothing else stands between the images and their states, except in the last of three tables:
 
     told apart     adjusted Rand index and share of right answers of the likeliest true map, given each state's share: the most that
                    any method can reach on the set
     components     learned from half set 1, free and under priors of a share of the mean's power; of half set 2 the log likelihood
                    per image that states bring, its standard error, and R² of the true states in the inferred latents
+    poses off      the same R², components free, where every pose is turned at random by so many degrees: latents where the pose is
+                   believed, and where it is integrated out about what is given
 """
 
 import argparse
@@ -27,10 +29,12 @@ from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.halves import half_sets
 from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.reference import Reference
+from cryodrake.inference.states import States, component_columns, infer_states
 from cryodrake.inference.states_about_poses import infer_about_poses
 from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import read_particles
-from cryodrake.physics.slices import raster
+from cryodrake.physics.rotations import axis_angle_to_matrix
+from cryodrake.physics.slices import raster, slice_ball
 from cryodrake.training.conformations import RADIUS, Conformations
 from cryodrake.training.events import QuietReporter
 from cryodrake.training.images import WeightedImages
@@ -41,6 +45,7 @@ from cryodrake.training.subspace import SubspaceFit
 
 OUT = Path(__file__).parent / "out"
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
+OFF_DEG = (0.0, 3.0, 6.0)
 BLOCK = 100
 MASK_RADIUS = 0.42  # of the box, as in `abinit`
 
@@ -83,35 +88,67 @@ def told_apart(known: Known, radius: float) -> list[Any]:
     return [radius, len(references), adjusted_rand_score(known.state, answer), float((answer == known.state).mean())]
 
 
-def components(known: Known, zdim: int) -> list[list[Any]]:
-    """Free, and under each prior."""
+def learned(known: Known, zdim: int) -> SubspaceFit:
+    """Components from half set 1, free."""
     store, poses = known.store, (known.rotation, known.shift_px)
     halves = half_maps(known.images, known.half, *poses, store.box / 2, MASK_RADIUS * store.box)
     state = RunState.first(known.half, store.noise, store.box, zdim)
     mask = Conformations(store, state, QuietReporter(), halves, MASK_RADIUS * store.box, 0, search_all=False).mask
-    first, second = (torch.nonzero(known.half == h).squeeze(1) for h in (1, 2))
+    first = torch.nonzero(known.half == 1).squeeze(1)
     guess = torch.randn(len(first), zdim, generator=torch.Generator().manual_seed(0))
     mean = flatten_solvent(halves.raw.mean(0), mask)
     fit = SubspaceFit(known.images, first, *(pose[first] for pose in poses), mean, mask, guess, RADIUS)
     fit.run()
-    rows = [["free", *judged(known, fit, second)]]
+    return fit
+
+
+def components(known: Known, zdim: int) -> list[list[Any]]:
+    """Free, and under each prior."""
+    fit = learned(known, zdim)
+    rows = [["free", *judged(known, fit)]]
     for share in SHARES:
         fit.shrink(share)
-        rows.append([share, *judged(known, fit, second)])
+        rows.append([share, *judged(known, fit)])
     return rows
 
 
-def judged(known: Known, fit: SubspaceFit, rows: Tensor) -> list[float]:
-    """Gain, its error, and R² of the states."""
+def judged(known: Known, fit: SubspaceFit) -> list[float]:
+    """Gain, its error, and R² of the states, of half set 2."""
+    rows = torch.nonzero(known.half == 2).squeeze(1)
     poses = rows, known.rotation[rows], known.shift_px[rows]
     models = raster(fit.volumes, fit.grid), raster(fit.volumes[:1], fit.grid)
     with_states, rigid = (infer_about_poses(known.images, *poses, ball, fit.grid) for ball in models)
     gain = with_states.log_marginal - rigid.log_marginal
-    design = np.column_stack([np.ones(len(rows)), with_states.mean.numpy()])
+    return [float(gain.mean()), float(gain.std()) / len(rows) ** 0.5, explained(known, rows, with_states.mean)]
+
+
+def explained(known: Known, rows: Tensor, latents: Tensor) -> float:
+    """R² of the true states in these images' latents."""
+    design = np.column_stack([np.ones(len(rows)), latents.numpy()])
     truth = np.eye(len(known.numbers))[known.state[rows.numpy()]]
     spread = np.square(truth - truth.mean(0)).sum()
     left = np.square(truth - design @ np.linalg.lstsq(design, truth, rcond=None)[0]).sum()
-    return [float(gain.mean()), float(gain.std()) / len(rows) ** 0.5, 1 - left / spread if spread else float("nan")]
+    return 1 - left / spread if spread else float("nan")
+
+
+def poses_off(known: Known, zdim: int) -> list[list[float]]:
+    """R² where poses are believed and where they are integrated out."""
+    found, truth = [], known.rotation
+    axis = torch.randn(len(truth), 3, generator=torch.Generator().manual_seed(1))
+    axis /= axis.norm(dim=1, keepdim=True)
+    for off_deg in OFF_DEG:
+        known.rotation = axis_angle_to_matrix(axis * np.deg2rad(off_deg)) @ truth
+        fit = learned(known, zdim)
+        rows, ball = torch.nonzero(known.half == 2).squeeze(1), raster(fit.volumes, fit.grid)
+        about = infer_about_poses(known.images, rows, known.rotation[rows], known.shift_px[rows], ball, fit.grid)
+        kxy, parts = known.store.disc.kxy[: known.store.disc.count(fit.grid.radius)], []
+        for block in rows.split(BLOCK):
+            matched, weight = known.images.matched(block, len(kxy))
+            centred = matched * shift_phases(known.shift_px[block], kxy, known.store.box)
+            parts.append(infer_states(centred, weight, component_columns(slice_ball(ball, fit.grid, known.rotation[block], kxy))))
+        found.append([off_deg, *(explained(known, rows, states.mean) for states in (States.cat(parts), about))])
+    known.rotation = truth
+    return found
 
 
 def main() -> None:
@@ -128,13 +165,14 @@ def main() -> None:
         known = Known(datasets.make(name, options.data, options.shared), options.states)
         radii = (RADIUS, known.store.box / 2 - 1)
         apart = [told_apart(known, radius) for radius in radii] if len(known.maps) > 1 else []
-        rows = components(known, options.zdim)
+        rows, off = components(known, options.zdim), poses_off(known, options.zdim)
         print(f"\n{name}, {known.store.n} images")
         if apart:
             print(table(["radius", "states", "ARI", "right"], apart))
         print(table(["share", "gain", "error", "R2"], rows))
+        print(table(["off by °", "R2, pose believed", "integrated out"], off))
         with options.out.open("a") as file:
-            file.write(json.dumps({"set": name, "states": options.states, "apart": apart, "components": rows}) + "\n")
+            file.write(json.dumps({"set": name, "states": options.states, "apart": apart, "components": rows, "off": off}) + "\n")
 
 
 if __name__ == "__main__":
