@@ -208,6 +208,7 @@ class Conformations:
         )
         done = 0
         for number in range(2 * refinement.FOLDS):
+            give_back()
             rows = torch.nonzero(self.label == number).squeeze(1)
             poses = state.joint_rotation[rows], state.joint_shift_px[rows]
             fold = component_sums(self.images, rows, *poses, states[rows], start, step.grid)
