@@ -39,7 +39,7 @@ def run_once(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any
     job = options.work / f"{name}_{seed}"
     shutil.rmtree(job, ignore_errors=True)
     log = job.with_suffix(".log")
-    given = (options.abinit or OPTIONS.get(name, USUAL)).split()
+    given = (options.abinit or (USUAL if options.true_poses else OPTIONS.get(name, USUAL))).split()
     if options.true_poses:
         line = ["train", str(data / "truth" / "particles.star"), "--datadir", str(data)]
     else:

@@ -189,5 +189,10 @@ QUESTIONS: dict[str, tuple[str, Bases, str]] = {
     ),
     "defocus": ("defocus_A", powers, "Check defocus and pixel size of the input, and whether images were phase-flipped before."),
     "shift": ("shift_A", plane_powers, "Particles off the centre differ: centre them better, or take a larger --diameter-A."),
-    "scale": ("scale", powers, "Bright and faint particles differ: remove ice, aggregates and empty picks, then run again."),
+    "scale": (
+        "scale",
+        powers,
+        "Bright and faint particles differ: remove ice, aggregates and empty picks, then run again. Honest only where states "
+        "lack a large part: that makes a particle fainter, too.",
+    ),
 }
