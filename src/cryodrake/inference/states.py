@@ -103,7 +103,9 @@ def _marginal(precision: Float[Tensor, "b p p"], z: int) -> Float[Tensor, "b z z
     if precision.shape[1] == z:
         return precision
     own, mixed, rest = precision[:, :z, :z], precision[:, z:, :z], precision[:, z:, z:]
-    return own - mixed.transpose(1, 2) @ torch.linalg.solve(rest, mixed)
+    factor = torch.linalg.cholesky(rest)
+    half = torch.linalg.solve_triangular(factor, mixed, upper=False)
+    return own - half.transpose(1, 2) @ half
 
 
 def expected_residual(
