@@ -67,6 +67,7 @@ def test_sbatch_gets_the_script_and_its_answer_is_shown(here, monkeypatch, capsy
 
 
 def test_what_goes_wrong_is_said(here, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(here))  # also where SLURM is installed
     assert main(["slurm", *ABINIT]) == 2
     assert "no sbatch" in capsys.readouterr().err
     with_sbatch(here, monkeypatch, 'echo "invalid partition specified" >&2; exit 1')

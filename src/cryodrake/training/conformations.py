@@ -267,6 +267,7 @@ def _coefficients(states: Float[Tensor, "a z"]) -> Float[Tensor, "a r"]:
 
 def _mixed(ball: Float[Tensor, "v r2"], mixes: Float[Tensor, "a r"]) -> Iterator[Float[Tensor, "v 2"]]:
     """Maps of the components', one after the other; a few are mixed at once, as reading the components is what takes time."""
+    of_pairs = torch.eye(2, device=ball.device)
     for some in mixes.split(MIXED_AT_ONCE):
-        together = ball @ torch.kron(some.T.contiguous(), torch.eye(2, device=ball.device))
+        together = ball @ torch.einsum("ar,ij->riaj", some, of_pairs).reshape(ball.shape[1], -1)
         yield from (single.contiguous() for single in together.split(2, dim=1))
