@@ -151,6 +151,14 @@ def test_a_rigid_structure_is_called_rigid(store, data):
     assert torch.equal(run.state.joint_rotation, rotation)
 
 
+@pytest.mark.parametrize("n_anchors", [1, 6])
+def test_maps_of_anchors_are_their_components_added_up(n_anchors):
+    g = torch.Generator().manual_seed(0)
+    ball, mixes = torch.randn(50, 6, generator=g), torch.randn(n_anchors, 3, generator=g)
+    found = torch.stack(list(conformations._mixed(ball, mixes)))
+    torch.testing.assert_close(found, torch.einsum("ar,vri->avi", mixes, ball.unflatten(1, (3, 2))))
+
+
 def test_anchors_are_near_their_images():
     g = torch.Generator().manual_seed(0)
     middle = torch.tensor([[-5.0, 0.0], [0.0, 5.0], [5.0, 0.0]])

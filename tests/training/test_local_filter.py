@@ -5,7 +5,7 @@ import torch
 from cryodrake.physics.fourier import coeff_to_volume, volume_to_coeff
 from cryodrake.physics.fsc import shell_index
 from cryodrake.physics.masks import sphere
-from cryodrake.training.local_filter import BANDS, apply_local, band_noise, bands, local_weights
+from cryodrake.training.local_filter import BANDS, apply_local, band_noise, bands, filter_locally, local_weights
 from cryodrake.training.solvent import apply_filter
 
 BOX = 32
@@ -62,7 +62,9 @@ def test_detail_in_one_place_is_kept_there_and_noise_elsewhere_is_not():
     truth = coeff_to_volume(volume_to_coeff(noise(5)) * (shell < 4)) * 6 * mask + fine * right * 2
     halves = torch.stack([truth + level * mask for level in noise(6, 2)])
     mean = halves.mean(0)
-    local = apply_local(mean, local_weights(mean, band_noise(halves, mask)))
+    level = band_noise(halves, mask)
+    local = apply_local(mean, local_weights(mean, level))
+    torch.testing.assert_close(filter_locally(mean, level), local)
     keep = shell <= BOX // 2
     index = shell[keep]
 

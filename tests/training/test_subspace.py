@@ -172,7 +172,7 @@ def test_sums_are_the_gradient_of_the_expected_likelihood(hinge, step):
 
 def test_maps_of_states_are_nearer_to_the_truth_than_the_mean(hinge, step):
     states, found = step
-    maps = as_references(found.volumes(), found.noise, hinge.mask)
+    maps = as_references(found.volumes, found.noise, hinge.mask)
     gains = []
     for s, truth in enumerate(true_maps(hinge)):
         z = states.mean[hinge.state == s].mean(0)
@@ -201,4 +201,4 @@ def test_without_a_fold_is_without_its_images(hinge, step):
     volumes = left_out(hinge.images)
     other = left_out(Others(hinge.store, hinge.images.noise, hinge.images.scale))
     torch.testing.assert_close(volumes, other, atol=2e-3 * float(volumes[0].std()), rtol=0)
-    assert not torch.allclose(volumes, found.volumes(), atol=2e-2 * float(volumes[0].std()))
+    assert not torch.allclose(volumes, found.volumes, atol=2e-2 * float(volumes[0].std()))

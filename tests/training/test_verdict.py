@@ -23,7 +23,8 @@ def a_state(store, agreement=0.9, confident=0.8, last_shell=14):
     state.starts = [{"seed": i, "log_marginal": 50.0, "steps": 9, "agreement": agreement} for i in range(2)]
     state.confidence = (torch.arange(n) < confident * n).float()
     state.fsc = (torch.arange(store.box // 2 + 1) <= last_shell).float()
-    state.history = [{"mean_pose_change_deg": 0.6, "whole": True, "moved_share": 0.03}]
+    state.history = [{"mean_pose_change_deg": 99.0, "whole": True, "moved_share": 0.99}]
+    state.history += [{"mean_pose_change_deg": 0.6, "whole": True, "moved_share": 0.03}]
     state.history += [{"mean_pose_change_deg": 0.4, "whole": False, "moved_share": 0.5}]
     return state
 
@@ -44,6 +45,8 @@ def test_it_tells_whether_search_and_polish_agree(store):
     assert "found 3.0% of them elsewhere" in judge(state, store).words
     state.rounds = [{"moved_share": 0.012, "log_marginal": 1.0}, {"median_pose_change_deg": 0.1}]
     assert judge(state, store).numbers["moved_share"] == 0.012
+    state.rounds, state.history = [], state.history[:1]  # the first pass, which knows no poses, says nothing
+    assert "elsewhere" not in judge(state, store).words
 
 
 def test_images_of_something_else_are_told_of(store):
@@ -52,7 +55,12 @@ def test_images_of_something_else_are_told_of(store):
     assert "surprisingly" not in judge(state, store).words
     state.surprise[:50] = -3.0
     assert "; 50 images hold surprisingly little of the map" in judge(state, store).words
-    state.surprise[50:100] = 3.0
+    state.starts = []
+    verdict = judge(state, store)
+    assert not verdict.converged
+    assert "; 50 images hold" in verdict.words
+    state = a_state(store)
+    state.surprise[:50], state.surprise[50:100] = -3.0, 3.0
     assert "surprisingly" not in judge(state, store).words
 
 

@@ -1,7 +1,7 @@
 """Scores of rotations that are each image's own: the children of the poses that a coarser level has kept.
 
-They are sliced for that image alone, so the products are batched: (shifts × k) by (k × rotations) per image (Zhong et al. 2021,
-§3.2).
+They are sliced for that image alone (Zhong et al. 2021, §3.2), and the shifts about a candidate are the same for all: one product
+of (images and rotations × k) by (k × shifts).
 """
 
 import torch
@@ -31,7 +31,7 @@ def score_children(
         centre_px: shifts of the candidates; their children's are centre_px + move_px.
     """
     kxy = images.disc.kxy[: images.disc.count(reference.radius)]
-    step = max(1, POINTS_PER_BLOCK // (rotation.shape[1] * max(rotation.shape[2], len(move_px)) * len(kxy)))
+    step = max(1, POINTS_PER_BLOCK // (rotation.shape[1] * rotation.shape[2] * len(kxy)))
     parts = []
     for b0 in range(0, len(rows), step):
         block = slice(b0, b0 + step)
@@ -54,11 +54,12 @@ def _score_block(
     b, c, m = rotation.shape[:3]
     slices = reference.slices(rotation.reshape(-1, 3, 3), kxy).reshape(b, c, m, -1)
     box = images.disc.box
-    moved = (matched[:, None] * shift_phases(centre, kxy, box))[:, :, None] * shift_phases(move, kxy, box)
-    cross = torch.view_as_real(moved).flatten(3) @ slices.transpose(2, 3)  # (b c t m)
+    centred = matched[:, None] * shift_phases(centre, kxy, box)
+    pairs = torch.view_as_complex(slices.unflatten(3, (-1, 2))).conj() * centred[:, :, None]  # (b c m k)
+    phases = torch.view_as_real(shift_phases(-move, kxy, box)).flatten(1)  # Re (p q) = p · q*, as pairs
+    cross = torch.view_as_real(pairs).flatten(3) @ phases.T  # (b c m t)
     power = (slices.unflatten(3, (-1, 2)).square().sum(-1) @ weight[:, None, :, None]).squeeze(-1)  # (b c m)
-    score = 2 * cross - power[:, :, None]
-    best, at_shift = score.max(2)  # over the shifts of each rotation: (b c m)
+    best, at_shift = (2 * cross - power[..., None]).max(3)  # over the shifts of each rotation: (b c m)
     shift = centre[:, :, None] + move
     chosen_shift = shift.gather(2, at_shift[..., None].expand(-1, -1, -1, 2)).flatten(1, 2)
     return Candidates(best.flatten(1), rotation.flatten(1, 2), chosen_shift).best(keep)

@@ -59,9 +59,8 @@ def pose_columns(
     """
     out = columns.new_empty(len(rotation), 5, columns.shape[2])
     for axis, half in enumerate(torch.eye(3, device=ball.device) / (2 * grid.radius)):
-        ends = (slice_ball(ball, grid, axis_angle_to_matrix(turn) @ rotation, kxy) for turn in (half, -half))
-        forward, back = (component_columns(end) for end in ends)
-        out[:, axis] = torch.einsum("br,brk->bk", coefficients, forward - back)
+        forward, back = (slice_ball(ball, grid, axis_angle_to_matrix(turn) @ rotation, kxy) for turn in (half, -half))
+        out[:, axis] = torch.einsum("br,brk->bk", coefficients, component_columns(forward - back))
     re, im = torch.einsum("br,brk->bk", coefficients, columns).unflatten(1, (-1, 2)).unbind(2)
     for axis in (0, 1):  # i k·s of the phase
         phase = kxy[:, axis] / grid.radius

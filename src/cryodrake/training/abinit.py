@@ -28,7 +28,6 @@ from cryodrake.training.verdict import judge
 
 MASK_RADIUS = 0.42  # of the box: the particle, while nothing is known
 FIRST_IMAGES = 5000  # of the first pass; each pass has twice as many as the one before, until all are in
-MOVED_DEG = 15.0
 FEW_COST = 0.1  # of the finer searches of a few images, in searches of all
 BATCH_STEPS = sum(stage.steps for stage in SCHEDULE)
 
@@ -250,7 +249,7 @@ class AbinitRun:
                 "resolution_A": resolution_A(state.fsc, 0.143, store.box_A),
                 "mean_pose_change_deg": float(change_deg.mean()),
                 "median_pose_change_deg": float(change_deg.median()),
-                "moved_share": float((change_deg > MOVED_DEG).float().mean()),
+                "moved_share": float((change_deg > searches.MOVED_DEG).float().mean()),
                 "sigma_deg": float(state.sigma_deg[active].median()),
                 "confident_share": float((state.confidence[active] > searches.SURE).float().mean()),
                 "operators": len(state.operators),

@@ -18,7 +18,7 @@ from cryodrake.inference.source import AbstractImages
 from cryodrake.inference.states import States, component_columns, expected_residual
 from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.slices import backproject, raster, slice_ball, symmetrise
-from cryodrake.training.local_filter import apply_local, band_noise, local_weights
+from cryodrake.training.local_filter import band_noise, filter_locally
 from cryodrake.training.refinement import FOLDS
 from cryodrake.training.solvent import apply_filter, flatten_solvent
 from cryodrake.training.subspace import RIDGE
@@ -32,21 +32,18 @@ class ComponentStep:
     """A Newton step from `start`.
 
     Attributes:
-        start: (r d d d), nothing beyond the grid's radius.
+        start: (r d d d), nothing beyond the grid's radius. volumes: where the step leads, from all images.
         sums: of all images, as `component_sums` makes them.
         moment: mean E[a aᵀ].
         noise: variance of the noise of each component of all images, in each of the local filter's bands.
     """
 
     start: Float[Tensor, "r d d d"]
+    volumes: Float[Tensor, "r d d d"]
     sums: Float[Tensor, "r v 3"]
     moment: Float[Tensor, "r r"]
     noise: Float[Tensor, "r b"]
     grid: BallGrid
-
-    def volumes(self) -> Float[Tensor, "r d d d"]:
-        """From all images."""
-        return torch.stack([v + change for v, change in zip(self.start, steps(self.sums, self.moment, self.grid), strict=True)])
 
     def without(self, fold: Float[Tensor, "r v 3"]) -> Float[Tensor, "r d d d"]:
         """From all images but those that these sums are of."""
@@ -109,12 +106,12 @@ def component_step(
 ) -> ComponentStep:
     """The step from `start` up to `radius`, beyond which nothing is kept.
 
+    The sums of one half set and of all images are there one after the other, never side by side: they are large. The other
+    half set's map is what, with this one's, has the map of all for its mean.
+
     Args:
         label: as in `refinement.fold_labels`.
         mask: of the particle, in which the half sets tell the noise.
-
-    The sums of one half set and of all images are there one after the other, never side by side: they are large. The other
-    half set's map is what, with this one's, has the map of all for its mean.
     """
     grid = BallGrid(start.shape[-1], radius)
     within = (torch.arange(start.shape[-1] // 2 + 1, device=start.device) <= radius).float()
@@ -126,11 +123,12 @@ def component_step(
     half = list(steps(sums, moment, grid))
     sums = component_sums(images, second, rotation[second], shift_px[second], states[second], ball, grid, sums)
     del ball
-    noise = []
-    for volume, *changes in zip(start, half, steps(sums, moment, grid), strict=True):
-        of_half, of_all = (flatten_solvent(volume + change, mask) for change in changes)
+    volumes, noise = start.clone(), []
+    for volume, change, change_of_half in zip(volumes, steps(sums, moment, grid), half, strict=True):
+        of_half = flatten_solvent(volume + change_of_half, mask)
+        of_all = flatten_solvent(volume.add_(change), mask)
         noise.append(band_noise(torch.stack([of_half, 2 * of_all - of_half]), mask))
-    return ComponentStep(start, sums, moment, torch.stack(noise), grid)
+    return ComponentStep(start, volumes, sums, moment, torch.stack(noise), grid)
 
 
 def as_references(
@@ -140,5 +138,4 @@ def as_references(
 
     What moves is in one place: the weights keep a component there, where a filter by shells would keep its noise elsewhere.
     """
-    bare = (flatten_solvent(volume, mask) for volume in volumes)
-    return torch.stack([apply_local(v, local_weights(v, level)) for v, level in zip(bare, noise, strict=True)])
+    return torch.stack([filter_locally(flatten_solvent(v, mask), level) for v, level in zip(volumes, noise, strict=True)])

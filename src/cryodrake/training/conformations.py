@@ -26,7 +26,7 @@ from cryodrake.inference.states_about_poses import infer_about_poses
 from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.masks import around
 from cryodrake.physics.slices import raster
-from cryodrake.training import refinement
+from cryodrake.training import refinement, searches
 from cryodrake.training.anchors import anchors_of
 from cryodrake.training.components import ComponentStep, as_references, component_step, component_sums
 from cryodrake.training.estimates import amplitudes_of
@@ -43,8 +43,6 @@ FITTED = 10000  # images that components are learned from
 RADIUS = 16.0  # cycles per box, of what states are told by
 GROWN = 3.0 / 64  # of the box, beyond the consensus: a moving part is blurred there
 SURE = 3.0  # standard errors by which states must make unseen images likelier
-SURPRISING = -2.0
-MOVED_DEG = 15.0
 SHARES = (1 / 8, 1 / 25, 1 / 80)  # of the mean's power, priors of the components that are tried
 POSED_ANCHORS = 24  # states that stand for all when images are posed
 MIXED_AT_ONCE = 4
@@ -150,7 +148,7 @@ class Conformations:
         start = torch.cat([self._mean()[None], torch.stack([in_box(v, self.store.box) for v in small[1:]])])
         radius = min(refinement.seen_radius(self.halves.inside), self.store.box / 2)
         step = component_step(self.images, self.label, state.joint_rotation, state.joint_shift_px, states, start, radius, self.mask)
-        state.components, state.component_noise = step.volumes(), step.noise
+        state.components, state.component_noise = step.volumes, step.noise
         record = {"log_marginal": float(states.log_marginal.mean()), "radius": radius}
         if not last:
             record |= self._pose(states, step)
@@ -199,10 +197,10 @@ class Conformations:
         centres, nearest = anchors_of(states.mean, POSED_ANCHORS, self.seed)
         radius = step.grid.radius
         start, grid = raster(step.start, step.grid), BallGrid(box_for_radius(radius, store.box), radius)
-        doubtful = state.surprise < SURPRISING
+        doubtful = state.surprise < searches.SURPRISING
         few, _ = anchors_of(states.mean[~doubtful], SEARCHED_ANCHORS, self.seed)
         nearest_of_few = torch.cdist(states.mean, few).argmin(1)
-        search = self._grid(step.volumes()[0], radius)
+        search = self._grid(step.volumes[0], radius)
         self.reporter.phase(
             f"poses {len(state.rounds) + 1}", store.n, f"posing images in their states to {store.box_A / radius:.1f} Å"
         )
@@ -228,7 +226,7 @@ class Conformations:
             stop_if_asked(self.reporter, self.state.phase)
         change_deg = nearest_deg(before, state.joint_rotation, state.operators)
         record = {"mean_pose_change_deg": float(change_deg.mean()), "median_pose_change_deg": float(change_deg.median())}
-        return record | ({"moved_share": float((change_deg > MOVED_DEG).float().mean())} if whole else {})
+        return record | ({"moved_share": float((change_deg > searches.MOVED_DEG).float().mean())} if whole else {})
 
     def _grid(self, volume: Tensor, radius: float) -> refinement.Grid:
         coarse = refinement.search_radius(self.images, self.everyone, volume, radius)

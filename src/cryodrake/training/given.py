@@ -20,7 +20,7 @@ from cryodrake.training.images import WeightedImages
 from cryodrake.training.refinement import HalfMaps, fold_labels, fold_sums, half_maps, half_references, seen_radius
 from cryodrake.training.results import write_results
 from cryodrake.training.state import RunState
-from cryodrake.training.verdict import words_on_states
+from cryodrake.training.verdict import words_on_misfits, words_on_states
 
 
 def given_poses(
@@ -99,5 +99,5 @@ def run(config: TrainConfig, job: JobFolder, reporter: AbstractReporter) -> None
         words = "half maps of the refined poses, which come from maps of both half sets, agree"
     write_results(job, reporter, particles, store, state, halves, found, radius_px, config.seed)
     resolution = resolution_A(halves.fsc, 0.143, store.box_A)
-    words = f"{words} to {resolution:.1f} Å (FSC 0.143); {words_on_states(state)}"
+    words = f"{words} to {resolution:.1f} Å (FSC 0.143); {words_on_states(state)}{words_on_misfits(state)}"
     reporter.finish(None, words, resolution_A=resolution, state_gain=state.gain)

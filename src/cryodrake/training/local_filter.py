@@ -39,10 +39,7 @@ def band_noise(half_maps: Float[Tensor, "2 d d d"], mask: Float[Tensor, "d d d"]
 
 def local_weights(volume: Float[Tensor, "d d d"], noise: Float[Tensor, " b"]) -> Float[Tensor, "b d d d"]:
     """Share of the signal in the map, in each band at each voxel."""
-    box = volume.shape[-1]
-    blur = torch.exp(-2 * (torch.pi * SMOOTHING_PX * _half_shells(box, volume.device) / box) ** 2)
-    power = (half_to_volume(volume_to_half(band.square()) * blur) for band in _split(volume))
-    return torch.stack([(1 - level / local.clamp(min=1e-30)).clamp(0, 1) for level, local in zip(noise, power, strict=True)])
+    return torch.stack([weight for _, weight in _weighted(volume, noise)])
 
 
 def apply_local(volume: Float[Tensor, "d d d"], weights: Float[Tensor, "b d d d"]) -> Float[Tensor, "d d d"]:
@@ -51,6 +48,25 @@ def apply_local(volume: Float[Tensor, "d d d"], weights: Float[Tensor, "b d d d"
     for band, weight in zip(_split(volume), weights, strict=True):
         filtered += band * weight
     return filtered
+
+
+def filter_locally(volume: Float[Tensor, "d d d"], noise: Float[Tensor, " b"]) -> Float[Tensor, "d d d"]:
+    """`apply_local` with the map's own `local_weights`, band by band: none of them is kept."""
+    filtered = torch.zeros_like(volume)
+    for band, weight in _weighted(volume, noise):
+        filtered += band * weight
+    return filtered
+
+
+def _weighted(
+    volume: Float[Tensor, "d d d"], noise: Float[Tensor, " b"]
+) -> Iterator[tuple[Float[Tensor, "d d d"], Float[Tensor, "d d d"]]]:
+    """Each band and its weights."""
+    box = volume.shape[-1]
+    blur = torch.exp(-2 * (torch.pi * SMOOTHING_PX * _half_shells(box, volume.device) / box) ** 2)
+    for band, level in zip(_split(volume), noise, strict=True):
+        power = half_to_volume(volume_to_half(band.square()) * blur)
+        yield band, (1 - level / power.clamp(min=1e-30)).clamp(0, 1)
 
 
 def _split(volume: Float[Tensor, "d d d"]) -> Iterator[Float[Tensor, "d d d"]]:

@@ -23,13 +23,13 @@ from cryodrake.training.estimates import image_amplitudes
 from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.refinement import SHIFT_EXTENT
+from cryodrake.training.searches import SURPRISING
 from cryodrake.training.starts import SHIFT_STEP_PX
 
 SPACING_DEG = 15.0
 SHARED = Stage(12, SPACING_DEG, SCHEDULE[-1].last_radius, SCHEDULE[-1].last_radius, rate=1.0, momentum=0.5, is_whole=True)
 BALANCED = tuple(replace(stage, is_balanced=True) for stage in SCHEDULE)
 SETTLED = 0.01  # of the images that change their class: nearly none
-SURPRISING = -2.0  # standard deviations, within its class
 MANY = 1.5  # times as many as hold surprisingly much of it: then there is something else among them
 LEAST_IMAGES = 200  # that a map can begin with
 LEAST_LOG_MARGINAL = 1.0  # per image, of a class whose relative gain means anything

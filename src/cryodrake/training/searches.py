@@ -10,6 +10,7 @@ from cryodrake.training.state import RunState
 
 SURE = 0.9
 SURPRISING = -2.0  # standard deviations: an image that holds so much less of the map than others do is searched again
+MOVED_DEG = 15.0  # a pose that a search finds this far off was in a wrong basin
 ROWS_PER_PROGRESS = 2500
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.physics.fsc import crossing_shell, resolution_A
 from cryodrake.training.bootstrap import SCHEDULE
+from cryodrake.training.searches import SURPRISING
 from cryodrake.training.starts import confirmed
 from cryodrake.training.state import RunState
 
 LEAST_CONFIDENT = 0.5  # share of images whose basin is sure
-SURPRISING = 2.0  # standard deviations by which an image holds less of its map than others do, or more
-MANY_MISFITS = 0.03  # of the images, beyond as many as hold surprisingly much of it: sets of one structure stay below 0.01
+MANY_MISFITS = 0.03  # of the images, beyond as many as hold surprisingly much of it: runs on one structure stay below 0.02
 LEAST_SHELL = SCHEDULE[-1].last_radius + 1  # both halves share the start: FSC must reach beyond what it put in
 
 
@@ -39,11 +39,13 @@ def judge(state: RunState, store: CoefficientStore) -> Verdict:
         "mean_pose_change_deg": state.history[-1]["mean_pose_change_deg"],
     }
     if doubts:
-        return Verdict(False, "NOT converged: " + "; ".join(doubts) + ". Do not trust this map.", numbers)
+        words = "NOT converged: " + "; ".join(doubts) + words_on_misfits(state) + ". Do not trust this map."
+        return Verdict(False, words, numbers)
     words = f"converged: half maps agree to {resolution:.1f} Å (FSC 0.143), {share:.0%} of the images are sure of their orientation"
     moved = last_moved_share(state)
-    numbers["moved_share"] = moved
-    words += f" (the last search of all found {moved:.1%} of them elsewhere than polishing had)"
+    if moved is not None:
+        numbers["moved_share"] = moved
+        words += f" (the last search of all found {moved:.1%} of them elsewhere than polishing had left them)"
     if len(state.operators) > 1:
         words += f" but for a symmetry of order {len(state.operators)}, which was found and not imposed"
     if state.gain is not None:
@@ -52,19 +54,21 @@ def judge(state: RunState, store: CoefficientStore) -> Verdict:
     return Verdict(True, words + words_on_misfits(state), numbers)
 
 
-def last_moved_share(state: RunState) -> float:
+def last_moved_share(state: RunState) -> float | None:
     """Share of the images that the last search of all poses found elsewhere than where polishing had left them.
 
-    Whether search and polish agree; images of no particle move in every search.
+    Whether search and polish agree; images of no particle move in every search. None where only the first pass, before which
+    there were no poses, has searched all.
     """
-    passes = [*state.history, *state.rounds]
-    return next(float(pass_["moved_share"]) for pass_ in reversed(passes) if pass_.get("whole", "moved_share" in pass_))
+    passes = [*state.history[1:], *state.rounds]
+    searched = (pass_["moved_share"] for pass_ in reversed(passes) if pass_.get("whole", "moved_share" in pass_))
+    return next(searched, None)
 
 
 def words_on_misfits(state: RunState) -> str:
     """Empty, or that images seem to be of something else: more than by chance hold surprisingly little of the map."""
-    misfits = int((state.surprise < -SURPRISING).sum())
-    share = (misfits - int((state.surprise > SURPRISING).sum())) / len(state.surprise)
+    misfits = int((state.surprise < SURPRISING).sum())
+    share = (misfits - int((state.surprise > -SURPRISING).sum())) / len(state.surprise)
     if share < MANY_MISFITS:
         return ""
     return (
