@@ -27,7 +27,7 @@ from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
 from cryodrake.io.job import JobFolder
 
 OUT = Path(__file__).parent / "out"
-OPTIONS = {"H2": "--classes 3 --zdim 4", "H5": "--classes 3"}
+OPTIONS = {"H5": "--classes 3"}
 USUAL = "--zdim 4"
 HEADER = ("set", "seed", "wall s", "GiB", "said", "states", "error °", "R²", "AUC", "static", "moving", "static", "ARI", "class")
 CURVES = {"fsc", "fsc_masked", "state_fsc"}  # which a line leaves out

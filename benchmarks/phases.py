@@ -11,13 +11,10 @@ from cryodrake.io.job import JobFolder
 def seconds_by_phase(job: JobFolder) -> dict[str, float]:
     """By the phases' names without their numbers; passes of refinement by what they searched."""
     events = [event for event in job.events() if event["event"] in ("phase", "verdict")]
-    saved = job.load_latest()
-    history = saved[2]["history"] if saved else []
     taken: dict[str, list[float]] = defaultdict(list)
     for event, following in pairwise(events):
-        kind, number = re.findall(r"(\D*?)\s*(\d*)$", event.get("name", ""))[0]
-        if kind == "refine":
-            kind = "global pass" if history[int(number) - 1]["whole"] else "local pass"
+        kind = re.findall(r"(.*?)\s*\d*$", event.get("name", ""))[0]
+        kind = kind.replace("refine", "global pass" if "searching all" in event.get("words", "") else "local pass")
         taken[kind].append(following["time"] - event["time"])
     return {kind: statistics.median(seconds) for kind, seconds in taken.items()}
 

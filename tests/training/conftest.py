@@ -13,6 +13,7 @@ from cryodrake.app.runner import run_job
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
+from cryodrake.io.mrc import read_map, write_map
 from cryodrake.io.particles import read_particles
 from cryodrake.training import abinit, bootstrap, mixture, refinement, starts
 from cryodrake.training.bootstrap import Bootstrap, Stage
@@ -63,6 +64,39 @@ def finished(data, tmp_path_factory):
 def store(data):
     """The coefficients of `data`."""
     return CoefficientStore.build(read_particles(data / "particles.star"))
+
+
+@pytest.fixture(scope="session")
+def other_complex():
+    """A bent chain of blobs, nothing like the built-in complex; 32 px."""
+    generator = np.random.default_rng(0)
+    at = np.cumsum(generator.standard_normal((60, 3)) * 1.5, 0)
+    axis = np.arange(32) - 16
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    volume = np.zeros((32, 32, 32))
+    for centre in np.clip(at - at.mean(0), -9, 9):
+        volume += np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2) / (2 * 1.2**2))
+    return volume.astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def mixture_of_two(tmp_path_factory, other_complex):
+    """Makes sets of so many images of the built-in complex and so many of the other one; 32 px, SNR 1."""
+
+    def make(large, few):
+        folder = tmp_path_factory.mktemp("mixed")
+        simulate(SimulateConfig(out=folder / "one", n=10, box=32))
+        volume, pixel_size_A = read_map(folder / "one" / "truth" / "volumes" / "state_000.mrc")
+        maps = folder / "one.mrc", folder / "other.mrc"
+        write_map(maps[0], volume, pixel_size_A)
+        write_map(maps[1], other_complex * float(np.linalg.norm(volume) / np.linalg.norm(other_complex)), pixel_size_A)
+        shares = large, few
+        config = SimulateConfig(
+            out=folder / "data", structures=maps, shares=shares, n=large + few, box=32, snr=1.0, shift_px=2, seed=3
+        )
+        return simulate(config)
+
+    return make
 
 
 @pytest.fixture(scope="session")

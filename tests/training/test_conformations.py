@@ -135,6 +135,22 @@ def test_images_in_a_wrong_basin_are_found_where_all_are_searched(hinge, search_
         assert found < 0.2
 
 
+def test_of_poses_that_a_symmetry_makes_equal_the_right_one_is_taken(hinge):
+    """A quarter of the images a third of a turn off, about an axis that the run has taken for one of symmetry."""
+    third = axis_angle_to_matrix(torch.tensor([[0.0, 0.0, 2 * torch.pi / 3], [0.0, 0.0, -2 * torch.pi / 3]]))
+    turned = hinge.rotation.clone()
+    turned[:150], turned[150:300] = turned[:150] @ third[0], turned[150:300] @ third[1]
+    images = WeightedImages(hinge.store, hinge.store.noise, torch.ones(hinge.store.n))
+    halves = refinement.half_maps(images, hinge.half, turned, hinge.shift_px, 16.0, 0.42 * 32)
+    run = started(hinge.store, hinge.half, turned, hinge.shift_px, halves)
+    run._choose_mates()
+    assert torch.equal(run.state.joint_rotation, turned)  # no symmetry has been found
+    run.state.operators = torch.cat([torch.eye(3)[None], third])
+    run.state.latents = torch.randn(hinge.store.n, 2, generator=torch.Generator().manual_seed(0))
+    run._choose_mates()
+    assert float((geodesic_deg(run.state.joint_rotation, hinge.rotation) < 1).float().mean()) > 0.99
+
+
 def test_a_rigid_structure_is_called_rigid(store, data):
     table = read_particles(data / "truth" / "particles.star", need_images=False).table
     rotation = torch.from_numpy(table.rotations).float()

@@ -14,12 +14,10 @@ from cryodrake.analysis.job_states import require_latents_of_one_model
 from cryodrake.app.abinit import main
 from cryodrake.app.runner import open_job, run_job
 from cryodrake.data.coefficients import CoefficientStore
-from cryodrake.data.simulation import simulate
-from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.errors import InputError, JobStopped
 from cryodrake.io.cryodrgn import read_indices
 from cryodrake.io.job import JobFolder
-from cryodrake.io.mrc import read_map, write_map
+from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import read_particles
 from cryodrake.training import classes, mixture
 from cryodrake.training.classes import by_size
@@ -30,32 +28,10 @@ from cryodrake.training.mixture import Classification, Mixture
 LARGE, SMALL = 400, 200
 
 
-def other_complex(box=32):
-    """A bent chain of blobs, nothing like the built-in complex."""
-    generator = np.random.default_rng(0)
-    at = np.cumsum(generator.standard_normal((60, 3)) * 1.5, 0)
-    axis = np.arange(box) - box // 2
-    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
-    volume = np.zeros((box, box, box))
-    for centre in np.clip(at - at.mean(0), -9, 9):
-        volume += np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2) / (2 * 1.2**2))
-    return volume.astype(np.float32)
-
-
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
-    """400 images of the built-in complex and 200 of another one; 32 px, SNR 1."""
-    folder = tmp_path_factory.mktemp("mixed")
-    simulate(SimulateConfig(out=folder / "one", n=10, box=32))
-    volume, pixel_size_A = read_map(folder / "one" / "truth" / "volumes" / "state_000.mrc")
-    other = other_complex()
-    maps = folder / "one.mrc", folder / "other.mrc"
-    write_map(maps[0], volume, pixel_size_A)
-    write_map(maps[1], other * float(np.linalg.norm(volume) / np.linalg.norm(other)), pixel_size_A)
-    config = SimulateConfig(
-        out=folder / "data", structures=maps, shares=(LARGE, SMALL), n=LARGE + SMALL, box=32, snr=1.0, shift_px=2, seed=3
-    )
-    return simulate(config)
+def mixed(mixture_of_two):
+    """32 px, SNR 1."""
+    return mixture_of_two(LARGE, SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +170,16 @@ def test_few_images_are_not_parted(mixed):
     store = CoefficientStore.build(read_particles(mixed / "particles.star"))
     known = Mixture(torch.zeros(1, 22, 22, 22), torch.ones(150, 1), torch.zeros(150, 1), torch.zeros(150))
     assert Classification(store, 0.42, 0, QuietReporter()).with_another(known) is known
+
+
+def test_only_what_gains_by_it_is_split(mixed, store, shortened, monkeypatch):
+    """Two maps of one thing are a finer grid of poses, which is worth a little too."""
+    shortened(monkeypatch)
+    two = CoefficientStore.build(read_particles(mixed / "particles.star"))
+    for images, n_classes in ((two, 2), (store, None)):
+        making = Classification(images, 0.42, 0, QuietReporter())
+        found = making.split(making.first(), mixture.WORTHWHILE)
+        assert (found and len(found.maps)) == n_classes
 
 
 @pytest.mark.parametrize("wrong", [{"classes": 0}, {"classes": 2, "preset": "cryodrgn2"}])

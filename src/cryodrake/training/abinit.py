@@ -16,11 +16,14 @@ from cryodrake.io.particles import ParticleFile, read_particles
 from cryodrake.physics.fsc import resolution_A
 from cryodrake.training import conformations, refinement, searches, settling, starts
 from cryodrake.training.bootstrap import BATCH, SCHEDULE
-from cryodrake.training.config import AbinitConfig, InputOptions
+from cryodrake.training.config import MOST_CLASSES, AbinitConfig, InputOptions
 from cryodrake.training.estimates import SCALE_RADIUS, image_amplitudes, residual_noise
 from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.last_polish import LastPolish
+from cryodrake.training.mixture import WORTHWHILE, Classification, Mixture
+from cryodrake.training.part_poses import PartPoses
+from cryodrake.training.parts import joined, structures_of
 from cryodrake.training.results import write_results
 from cryodrake.training.state import RunState
 from cryodrake.training.symmetry import operators_of
@@ -62,7 +65,7 @@ def load(
 
 
 def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter) -> None:
-    """The whole job, from its last checkpoint if there is one."""
+    """The whole job, as one structure, from its last checkpoint if there is one."""
     torch.manual_seed(config.seed)
     particles, store = load(config, job, reporter)
     reconstruct(config, job, reporter, particles, store)
@@ -70,24 +73,15 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter) -> Non
 
 def reconstruct(
     config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, particles: ParticleFile, store: CoefficientStore
-) -> None:
-    """The job on particles that are loaded."""
-    saved = job.load_latest()
-    if saved is None:
-        state = RunState.first(half_sets(particles.table, config.seed), store.noise, store.box, config.zdim)
-    else:
-        state = RunState.restore(saved[1], saved[2], store.device)
-    run_ = AbinitRun(config, job, reporter, store, state)
+) -> Mixture | None:
+    """The job on particles that are loaded: to its end, or to where they prove to be of several structures (`find_parts`)."""
+    run_ = AbinitRun.open(config, job, reporter, particles, store)
     run_.bootstrap()
     run_.refine()
-    maps = run_.join()
-    found = run_.find_states(maps)
-    state.fsc = maps.fsc
-    write_results(job, reporter, particles, store, state, maps, found, run_.particle_radius_px, config.seed)
-    verdict = judge(state, store)
-    if not verdict.converged:
-        reporter.warn(verdict.words)
-    reporter.finish(verdict.converged, verdict.words, **verdict.numbers)
+    several = run_.find_parts()
+    if several is None:
+        run_.finish(particles)
+    return several
 
 
 def particle_radius_px(config: InputOptions, store: CoefficientStore) -> float:
@@ -102,6 +96,18 @@ class AbinitRun:
 
     def __init__(self, config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, store: CoefficientStore, state: RunState):
         self.config, self.job, self.reporter, self.store, self.state = config, job, reporter, store, state
+
+    @classmethod
+    def open(
+        cls, config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, particles: ParticleFile, store: CoefficientStore
+    ) -> "AbinitRun":
+        """At the job's last checkpoint, or at its beginning."""
+        saved = job.load_latest()
+        if saved is None:
+            state = RunState.first(half_sets(particles.table, config.seed), store.noise, store.box, config.zdim)
+        else:
+            state = RunState.restore(saved[1], saved[2], store.device)
+        return cls(config, job, reporter, store, state)
 
     @property
     def images(self) -> WeightedImages:
@@ -193,8 +199,50 @@ class AbinitRun:
         while self.state.phase == "refine":
             self._iterate()
             if settling.is_settled(self.state.history, self.store.n):
-                self.state.phase = "join"
+                self.state.phase = "parts" if self.config.zdim else "join"
             self.checkpoint()
+
+    def find_parts(self) -> Mixture | None:
+        """Poses of images that hold only a part of the structure, where states are asked for.
+
+        Where many images fit badly, or the starts did not agree, and the number of classes was left open: which there are, if
+        several. The run ends there.
+        """
+        state = self.state
+        if state.phase != "parts":
+            return None
+        making = Classification(self.store, self.particle_radius_px / self.store.box, self.config.seed, self.reporter)
+        mixture = making.of_refined(state)
+        is_open = self.config.classes is None
+        is_hybrid = is_open and not starts.confirmed(state.starts)
+        while len(mixture.maps) < MOST_CLASSES:
+            another = making.apart(mixture, searches.misfits(mixture.surprise))
+            if another is None and is_hybrid:
+                another = making.split(mixture, WORTHWHILE)
+            if another is None:
+                break
+            mixture = another
+        structures = structures_of(mixture)
+        if not is_hybrid:  # else the first map is no longer the run's
+            pose = PartPoses(self.images, state, self.reporter, self.particle_radius_px, self.config.seed, self._poll)
+            structures = pose.run(mixture, structures)
+        if len(structures) > 1 and is_open:
+            return joined(mixture, structures)
+        state.phase = "join"
+        self.checkpoint()
+        return None
+
+    def finish(self, particles: ParticleFile) -> None:
+        """From the refined poses to the end: the last polish, states, results and the verdict."""
+        state, store, radius_px = self.state, self.store, self.particle_radius_px
+        maps = self.join()
+        found = self.find_states(maps)
+        state.fsc = maps.fsc
+        write_results(self.job, self.reporter, particles, store, state, maps, found, radius_px, self.config.seed)
+        verdict = judge(state, store)
+        if not verdict.converged:
+            self.reporter.warn(verdict.words)
+        self.reporter.finish(verdict.converged, verdict.words, **verdict.numbers)
 
     def join(self) -> refinement.HalfMaps:
         """The last polish of each image, against the map of all others of both halves; the half maps as they were before it."""

@@ -1,5 +1,6 @@
-"""`--classes K`: several structures in one set of images. Classes are told apart first (`training.mixture`), and then each is a
-job of its own in JOB/classes/class_01, class_02, …, on its images alone, with all that a job leaves, states included.
+"""Several structures in one set of images. Classes are told apart first (`training.mixture`), as many as `--classes` asks for;
+without it, with states, the images are taken to be of one structure until many fit badly. Then each class is a job of its own in
+JOB/classes/class_01, class_02, …, on its images alone, with all that a job leaves, states included.
 
 Class 1 has the most images. The job itself holds what belongs to all images: particles.star with every pose and rlnClassNumber,
 classes.npy (from 0), class_posterior.npy, latents.npy (each class's in the frame of its own model); the largest class's maps; and
@@ -45,35 +46,48 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, open_p
     """
     torch.manual_seed(config.seed)
     particles, store = load(config, job, reporter)
-    mixture = by_size(_tell_apart(config, job, reporter, store))
-    n_classes = len(mixture.maps)
-    if n_classes < config.classes:
-        reporter.warn(f"only {n_classes} of {config.classes} classes are left: the others had too few images")
-    label = mixture.label
-    folders = [job.path / "classes" / f"class_{c + 1:02d}" for c in range(n_classes)]
+    mixture = _saved(job, store.device)
+    if config.classes is not None:
+        mixture = _told_apart(config, config.classes, mixture, job, reporter, store)
+    elif mixture is None:
+        mixture = reconstruct(config, job, reporter, particles, store)
+        if mixture is None:
+            return
+        _save(job, mixture)
+    mixture = by_size(mixture)
+    if config.classes is not None and len(mixture.maps) < config.classes:
+        reporter.warn(f"only {len(mixture.maps)} of {config.classes} classes are left: the others had too few images")
+    folders = [job.path / "classes" / f"class_{c + 1:02d}" for c in range(len(mixture.maps))]
     for c, folder in enumerate(folders):
-        rows = torch.nonzero(label == c).squeeze(1)
+        rows = torch.nonzero(mixture.label == c).squeeze(1)
         _reconstruct_class(config, folder, rows, reporter, particles, store, open_part)
     _write_maps(job, folders)
     _write_particles(job, folders, mixture, particles)
-    _judge(reporter, folders, label)
+    _judge(reporter, folders, mixture.label, all_must=config.classes is not None)
 
 
-def _tell_apart(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, store: CoefficientStore) -> Mixture:
-    """The mixture, from the last checkpoint; one is saved after each class."""
-    saved = job.load_latest()
+def _told_apart(
+    config: AbinitConfig, wanted: int, mixture: Mixture | None, job: JobFolder, reporter: AbstractReporter, store: CoefficientStore
+) -> Mixture:
+    """So many classes, on from a mixture that was saved; each class more is saved."""
     making = Classification(store, particle_radius_px(config, store) / store.box, config.seed, reporter)
-    if saved is None:
+    if mixture is None:
         mixture = making.first()
         _save(job, mixture)
-    else:
-        mixture = Mixture(**{name: tensor.to(store.device) for name, tensor in saved[1].items()})
-    while len(mixture.maps) < config.classes:
+    while len(mixture.maps) < wanted:
         before, mixture = len(mixture.maps), making.with_another(mixture)
         if len(mixture.maps) == before:
             break
         _save(job, mixture)
     return mixture
+
+
+def _saved(job: JobFolder, device: torch.device) -> Mixture | None:
+    """The last checkpoint, where it is of a mixture."""
+    saved = job.load_latest()
+    if saved is None or saved[0] != MIXTURE:
+        return None
+    return Mixture(**{name: tensor.to(device) for name, tensor in saved[1].items()})
 
 
 def _save(job: JobFolder, mixture: Mixture) -> None:
@@ -164,15 +178,19 @@ def _write_particles(job: JobFolder, folders: list[Path], mixture: Mixture, part
     )  # fmt: skip
 
 
-def _judge(reporter: AbstractReporter, folders: list[Path], label: Int64[Tensor, " n"]) -> None:
-    """The verdict is the classes' own."""
+def _judge(reporter: AbstractReporter, folders: list[Path], label: Int64[Tensor, " n"], all_must: bool) -> None:
+    """The verdict is the classes' own.
+
+    Classes that were asked for must all converge; of those that images ask for only the largest, as others may hold no particles.
+    """
     parts = [JobFolder(folder).status for folder in folders]
     share = (torch.bincount(label, minlength=len(folders)) / len(label)).tolist()
     words = [f"class {c + 1} ({share[c]:.0%} of the images) {part['verdict']}" for c, part in enumerate(parts)]
-    converged = all(part["converged"] for part in parts)
-    if not converged:
-        bad = [f"class {c + 1}" for c, part in enumerate(parts) if not part["converged"]]
-        reporter.warn(f"{', '.join(bad)} did not converge; see `cryodrake abinit` with fewer --classes")
+    bad = [f"class {c + 1}" for c, part in enumerate(parts) if not part["converged"]]
+    if bad:
+        do = "see `cryodrake abinit` with fewer --classes" if all_must else "images that fit no map are often of no particle"
+        reporter.warn(f"{', '.join(bad)} did not converge; {do}")
+    converged = not bad if all_must else parts[0]["converged"]
     reporter.finish(
         converged,
         "; ".join(words),

@@ -64,8 +64,9 @@ class AbinitConfig(InputOptions):
 
     zdim: int = 0
     """Dimensions of each particle's state; 0 means one rigid structure."""
-    classes: int = 1
-    """Number of different structures to tell apart; each is then a job of its own, with states where zdim is given."""
+    classes: int | None = None
+    """Number of different structures to tell apart; each is then a job of its own, with states where zdim is given. Default: one;
+    with zdim, one more whenever many images fit none."""
     preset: Literal["default", "cryodrgn2"] = "default"
     """The algorithm: our own, or cryoDRGN2's as published (30 epochs, a search in every fifth; hours where ours takes minutes)."""
     latents: Literal["encoder", "table"] = "encoder"
@@ -77,9 +78,9 @@ class AbinitConfig(InputOptions):
         super().__post_init__()
         if not 0 <= self.zdim <= MOST_ZDIM:
             raise InputError(f"zdim is {self.zdim}", where="--zdim", expected=f"0 for one rigid structure, or 1 to {MOST_ZDIM}")
-        if not 1 <= self.classes <= MOST_CLASSES:
+        if self.classes is not None and not 1 <= self.classes <= MOST_CLASSES:
             raise InputError(f"classes is {self.classes}", where="--classes", expected=f"1 to {MOST_CLASSES}")
-        if self.classes > 1 and self.preset != "default":
+        if (self.classes or 1) > 1 and self.preset != "default":
             raise InputError("goes with another preset", where="--classes", expected="--preset default")
         given = [
             name for name, is_given in (("exact-search", self.exact_search), ("latents", self.latents != "encoder")) if is_given

@@ -46,6 +46,8 @@ SURE = 3.0  # standard errors by which states must make unseen images likelier
 SHARES = (1 / 8, 1 / 25, 1 / 80)  # of the mean's power, priors of the components that are tried
 POSED_ANCHORS = 24  # states that stand for all when images are posed
 MIXED_AT_ONCE = 4
+MOST_MATE_ROUNDS = 8
+FEW_MATES = 0.01  # of the images that change to another one
 SEARCHED_ANCHORS = 3  # and when those that fit nowhere are searched over all poses
 
 
@@ -136,6 +138,7 @@ class Conformations:
         """The model from the present poses and then, unless it is the last round, poses from the model."""
         state = self.state
         self.reporter.phase(f"states {len(state.rounds) + 2}", 3, "learning the states")
+        self._choose_mates()
         fit = self._fit(self._some(self.everyone, FITTED), state.latents)
         self.reporter.step(1)
         small, states = canonical(fit.volumes, self._infer(fit.volumes, fit.grid))
@@ -154,6 +157,32 @@ class Conformations:
             record |= self._pose(states, step)
         state.rounds.append(record)
         self.reporter.step(3, **record)
+
+    def _choose_mates(self) -> None:
+        """Of poses that a symmetry of the map makes equal, each image takes the likeliest in the state that it is in there.
+
+        Where what moves breaks the symmetry, or each copy moves by itself, one of them is right. Each half set is asked by a model
+        that the other has taught: in its own an image is likeliest where it is.
+        """
+        state = self.state
+        for _ in range(MOST_MATE_ROUNDS if len(state.operators) > 1 else 0):
+            chosen = state.joint_rotation.clone()
+            for taught, asked in ((1, 2), (2, 1)):
+                fit = self._fit(self._some(torch.nonzero(state.half == taught).squeeze(1), FITTED // 2), state.latents)
+                rows = torch.nonzero(state.half == asked).squeeze(1)
+                chosen[rows] = self._likeliest_mates(fit, rows)
+                stop_if_asked(self.reporter, state.phase)
+            moved = nearest_deg(chosen, state.joint_rotation, torch.eye(3, device=chosen.device)[None]) > searches.MOVED_DEG
+            state.joint_rotation = chosen
+            if float(moved.float().mean()) < FEW_MATES:
+                break
+
+    def _likeliest_mates(self, fit: SubspaceFit, rows: Int64[Tensor, " m"]) -> Float[Tensor, "m 3 3"]:
+        rotation, shift_px = self.state.joint_rotation[rows], self.state.joint_shift_px[rows]
+        ball = raster(fit.volumes, fit.grid)
+        mates = torch.stack([rotation @ operator for operator in self.state.operators])
+        likely = torch.stack([infer_about_poses(self.images, rows, mate, shift_px, ball, fit.grid).log_marginal for mate in mates])
+        return mates[likely.argmax(0), torch.arange(len(rows), device=rows.device)]
 
     def _fit(self, rows: Int64[Tensor, " m"], guess: Float[Tensor, "n z"]) -> SubspaceFit:
         state = self.state
@@ -197,7 +226,7 @@ class Conformations:
         centres, nearest = anchors_of(states.mean, POSED_ANCHORS, self.seed)
         radius = step.grid.radius
         start, grid = raster(step.start, step.grid), BallGrid(box_for_radius(radius, store.box), radius)
-        doubtful = state.surprise < searches.SURPRISING
+        doubtful = _among_neighbours(state.surprise, nearest) < searches.SURPRISING
         few, _ = anchors_of(states.mean[~doubtful], SEARCHED_ANCHORS, self.seed)
         nearest_of_few = torch.cdist(states.mean, few).argmin(1)
         search = self._grid(step.volumes[0], radius)
@@ -257,6 +286,15 @@ class Conformations:
             best = torch.where(better, found.score, best)
             state.joint_rotation[rows[better]], state.joint_shift_px[rows[better]] = found.rotation[better], found.shift_px[better]
             state.confidence[rows[better]] = found.confidence[better]
+
+
+def _among_neighbours(surprise: Float[Tensor, " n"], anchor: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Surprise beyond what is usual at the same anchor: in states far out the model holds a little too much of what is missing."""
+    usual = torch.zeros_like(surprise)
+    for a in range(int(anchor.max()) + 1):
+        mine = anchor == a
+        usual[mine] = surprise[mine].median()
+    return surprise - usual
 
 
 def _coefficients(states: Float[Tensor, "a z"]) -> Float[Tensor, "a r"]:

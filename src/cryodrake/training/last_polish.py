@@ -51,7 +51,7 @@ class LastPolish:
         doubtful = ~searches.is_sure(state, torch.arange(n, device=state.half.device))
         misplaced = next(pass_["moved_share"] for pass_ in reversed(state.history) if pass_["whole"])
         doubtful[state.surprise.argsort()[: int(min(SEARCHED_PER_MISPLACED * misplaced, 1.0) * n)]] = True
-        return doubtful
+        return doubtful & ~state.is_part  # in the map of the whole those would be lost again
 
     def _parts(
         self, halves: refinement.HalfMaps, rows: Int64[Tensor, " m"], number: int

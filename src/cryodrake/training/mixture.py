@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
-from cryodrake.inference.reference import Reference, in_box
+from cryodrake.inference.reference import Reference, box_for_radius, in_box
 from cryodrake.physics.grids import ring_base, shift_grid
 from cryodrake.physics.turns import turned
 from cryodrake.training.bootstrap import BATCH, SCHEDULE, Bootstrap, Stage
@@ -25,6 +25,7 @@ from cryodrake.training.images import WeightedImages
 from cryodrake.training.refinement import SHIFT_EXTENT
 from cryodrake.training.searches import SURPRISING
 from cryodrake.training.starts import SHIFT_STEP_PX
+from cryodrake.training.state import RunState
 
 SPACING_DEG = 15.0
 SHARED = Stage(12, SPACING_DEG, SCHEDULE[-1].last_radius, SCHEDULE[-1].last_radius, rate=1.0, momentum=0.5, is_whole=True)
@@ -32,6 +33,7 @@ BALANCED = tuple(replace(stage, is_balanced=True) for stage in SCHEDULE)
 SETTLED = 0.01  # of the images that change their class: nearly none
 MANY = 1.5  # times as many as hold surprisingly much of it: then there is something else among them
 LEAST_IMAGES = 200  # that a map can begin with
+WORTHWHILE = 0.06  # relative gain of a split: three complexes 0.55, two 0.08, one 0.04 or less (docs/log.md)
 LEAST_LOG_MARGINAL = 1.0  # per image, of a class whose relative gain means anything
 FITTING = 0.0  # images that hold less of their map than this look for their shift again
 
@@ -76,29 +78,41 @@ class Classification:
         start = self._start(everyone, SCHEDULE, 1, 0, "class 1: a map of all images")
         return self._shared(start.volumes, start.shift_probability)
 
+    def of_refined(self, state: RunState) -> Mixture:
+        """One class of all images, as a refinement has left it."""
+        box = box_for_radius(min(SHARED.last_radius, self.store.box / 2), self.store.box)
+        known = self._nearest_shifts(state.shift_px)
+        everyone = torch.ones(self.store.n, 1, device=self.store.device)
+        return Mixture(in_box(state.maps.mean((0, 1)), box)[None], everyone, known, state.surprise)
+
+    def _nearest_shifts(self, shift_px: Float[Tensor, "n 2"]) -> Float[Tensor, "n t"]:
+        """All probability at the node of the lattice that is closest."""
+        nearest = torch.cdist(shift_px, self.lattice_px).argmin(1)
+        return torch.nn.functional.one_hot(nearest, len(self.lattice_px)).float()
+
     def with_another(self, mixture: Mixture) -> Mixture:
         """One class more, or as many as before where none is large enough to be parted."""
-        rows = torch.nonzero(mixture.surprise < SURPRISING).squeeze(1)
-        by_chance = int((mixture.surprise > -SURPRISING).sum())
         if int(torch.bincount(mixture.label).max()) < LEAST_IMAGES:
             return mixture
-        if len(rows) >= max(LEAST_IMAGES, MANY * by_chance):
-            found = self._apart(mixture, rows)
-            if int(torch.bincount(found.label, minlength=len(found.maps)).min()) >= LEAST_IMAGES:
-                return found  # else its map was too poor to hold its images
-        return self._split(mixture)
+        rows = torch.nonzero(mixture.surprise < SURPRISING).squeeze(1)
+        by_chance = int((mixture.surprise > -SURPRISING).sum())
+        found = self.apart(mixture, rows) if len(rows) >= MANY * by_chance else None
+        return found or self.split(mixture, -math.inf) or mixture
 
-    def _apart(self, mixture: Mixture, rows: Int64[Tensor, " m"]) -> Mixture:
-        """A class of images that fit badly, to begin with."""
+    def apart(self, mixture: Mixture, rows: Int64[Tensor, " m"]) -> Mixture | None:
+        """One class more, that begins with these images, which fit badly; None where its map is too poor to hold images."""
         c = len(mixture.maps)
+        if len(rows) < LEAST_IMAGES:
+            return None
         start = self._start(rows, SCHEDULE, 1, c, f"class {c + 1}: a map of {len(rows):,} images that fit badly")
         known = mixture.shift_probability.masked_fill((mixture.surprise < FITTING)[:, None], 0)
         known[rows] = start.shift_probability
-        return self._shared(torch.cat([mixture.maps, start.volumes]), known)
+        found = self._shared(torch.cat([mixture.maps, start.volumes]), known)
+        return found if int(torch.bincount(found.label, minlength=c + 1).min()) >= LEAST_IMAGES else None
 
-    def _split(self, mixture: Mixture) -> Mixture:
-        """One class in two: that whose likelihood grows the most by it, as a share of what it is."""
-        best, maps, known = -math.inf, mixture.maps, mixture.shift_probability
+    def split(self, mixture: Mixture, least: float) -> Mixture | None:
+        """One class in two: that whose likelihood grows the most, as a share of what it is; None where that is below `least`."""
+        best, maps, known = least, None, mixture.shift_probability
         for c, volume in enumerate(mixture.maps):
             rows = torch.nonzero(mixture.label == c).squeeze(1)
             if len(rows) < LEAST_IMAGES:
@@ -112,7 +126,7 @@ class Classification:
             if gain > best:
                 best, maps = gain, torch.cat([mixture.maps[:c], mixture.maps[c + 1 :], two.maps])
                 known = mixture.shift_probability.index_copy(0, rows, two.shift_probability)
-        return self._shared(maps, known)
+        return None if maps is None else self._shared(maps, known)
 
     def _images(self, rows: Int64[Tensor, " m"]) -> WeightedImages:
         """Some of them, all with scale 1: while the map is poor nothing tells scales."""

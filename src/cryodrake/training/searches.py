@@ -10,8 +10,16 @@ from cryodrake.training.state import RunState
 
 SURE = 0.9
 SURPRISING = -2.0  # standard deviations: an image that holds so much less of the map than others do is searched again
+MANY_MISFITS = 0.03  # of the images, beyond as many as hold surprisingly much of it: runs on one structure stay below 0.02
 MOVED_DEG = 15.0  # a pose that a search finds this far off was in a wrong basin
 ROWS_PER_PROGRESS = 2500
+
+
+def misfits(surprise: Float[Tensor, " n"]) -> Int64[Tensor, " m"]:
+    """Images that hold surprisingly little of the map, where there are MANY_MISFITS; none where chance explains them."""
+    rows = torch.nonzero(surprise < SURPRISING).squeeze(1)
+    by_chance = int((surprise > -SURPRISING).sum())
+    return rows if len(rows) - by_chance >= MANY_MISFITS * len(surprise) else rows[:0]
 
 
 def is_sure(state: RunState, rows: Int64[Tensor, " m"]) -> Bool[Tensor, " m"]:

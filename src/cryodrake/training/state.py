@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from cryodrake.training.local_filter import BANDS
@@ -19,13 +19,14 @@ class RunState:
     """The homogeneous run. n particles, g optics groups, s shells, d box.
 
     Attributes:
-        phase: what comes next: "bootstrap", "refine", "join", "states" (where zdim is not 0) or "finish".
+        phase: what comes next: "bootstrap", "refine", "parts" (where zdim is not 0), "join", "states" (likewise) or "finish".
         iteration: refinement iterations done; active: number of images in use, all of them before it ends.
         radius: Fourier radius of the next search, cycles per box.
         rotation, shift_px: current poses; half: 1 or 2.
         joint_rotation, joint_shift_px, joint_scale: poses and scales from maps of both halves, after the phase "join".
         confidence: probability that the pose's basin is the right one; sigma_deg: standard deviation of the rotation in it.
         rival: how each image's closest competitor lies, NaN where there is none; operators: the symmetry found from them.
+        is_part: whether the image holds only a part of the structure, and was posed against that.
         noise, scale: see `WeightedImages`; surprise: see `estimates.Amplitudes`.
         maps: (2 f d d d) references of the half sets' folds, filtered and masked; before the halves part, the same map throughout.
         fsc: (s,) between the half maps.
@@ -47,6 +48,7 @@ class RunState:
     sigma_deg: Float[Tensor, " n"]
     rival: Float[Tensor, "n 3 3"]
     operators: Float[Tensor, "o 3 3"]
+    is_part: Bool[Tensor, " n"]
     noise: Float[Tensor, "g s"]
     scale: Float[Tensor, " n"]
     surprise: Float[Tensor, " n"]
@@ -83,6 +85,7 @@ class RunState:
             sigma_deg=torch.zeros(n, device=device),
             rival=torch.full((n, 3, 3), torch.nan, device=device),
             operators=torch.eye(3, device=device)[None],
+            is_part=torch.zeros(n, dtype=torch.bool, device=device),
             noise=noise,
             scale=torch.ones(n, device=device),
             surprise=torch.zeros(n, device=device),

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.physics.fsc import crossing_shell, resolution_A
 from cryodrake.training.bootstrap import SCHEDULE
-from cryodrake.training.searches import SURPRISING
+from cryodrake.training.searches import misfits
 from cryodrake.training.starts import confirmed
 from cryodrake.training.state import RunState
 
 LEAST_CONFIDENT = 0.5  # share of images whose basin is sure
-MANY_MISFITS = 0.03  # of the images, beyond as many as hold surprisingly much of it: runs on one structure stay below 0.02
 LEAST_SHELL = SCHEDULE[-1].last_radius + 1  # both halves share the start: FSC must reach beyond what it put in
 
 
@@ -66,13 +65,15 @@ def last_moved_share(state: RunState) -> float | None:
 
 
 def words_on_misfits(state: RunState) -> str:
-    """Empty, or that images seem to be of something else: more than by chance hold surprisingly little of the map."""
-    misfits = int((state.surprise < SURPRISING).sum())
-    share = (misfits - int((state.surprise > -SURPRISING).sum())) / len(state.surprise)
-    if share < MANY_MISFITS:
+    """Empty, or that images seem to be of something else: more than by chance hold surprisingly little of the map.
+
+    Of parts of the structure it is known why.
+    """
+    count = len(misfits(state.surprise[~state.is_part]))
+    if not count:
         return ""
     return (
-        f"; {misfits:,} images hold surprisingly little of the map: what is not a particle, or another structure, which one "
+        f"; {count:,} images hold surprisingly little of the map: what is not a particle, or another structure, which one "
         "class more (--classes) would tell apart"
     )
 

@@ -1,0 +1,125 @@
+"""Without --classes: another structure, and what is no particle, becomes a class; states and parts of one structure do not."""
+
+import re
+import shutil
+from functools import partial
+
+import mrcfile
+import numpy as np
+import pytest
+import torch
+
+from cryodrake.app.abinit import main
+from cryodrake.app.runner import open_job, run_job
+from cryodrake.data.simulation import simulate
+from cryodrake.data.simulation_config import SimulateConfig
+from cryodrake.inference.alignment import Alignment, move
+from cryodrake.io.job import JobFolder
+from cryodrake.io.mrc import read_map
+from cryodrake.physics.rotations import random_rotations
+from cryodrake.training import classes
+from cryodrake.training.abinit import AbinitRun
+from cryodrake.training.config import AbinitConfig
+from cryodrake.training.events import QuietReporter
+from cryodrake.training.mixture import Mixture
+from cryodrake.training.parts import joined, placed, region, structures_of
+from cryodrake.training.state import RunState
+
+PARTICLES, NOISE = 700, 250
+
+
+@pytest.fixture(scope="module")
+def dirty(tmp_path_factory):
+    """700 images of the built-in complex, and 250 that are nothing but noise; 32 px, SNR 1."""
+    config = SimulateConfig(out=tmp_path_factory.mktemp("dirty") / "data", n=PARTICLES + NOISE, box=32, snr=1.0, shift_px=2, seed=3)
+    data = simulate(config)
+    with mrcfile.open(data / "particles.mrcs", mode="r+") as stack:
+        noise = np.random.default_rng(0).standard_normal((NOISE, 32, 32)).astype(np.float32)
+        stack.data[PARTICLES:] = noise * stack.data[:PARTICLES].std()
+    return data
+
+
+@pytest.fixture(scope="module")
+def job(dirty, shortened, tmp_path_factory):
+    out = tmp_path_factory.mktemp("several") / "job"
+    with pytest.MonkeyPatch.context() as patch:
+        shortened(patch, most_starts=3)
+        main(AbinitConfig(particles=dirty / "particles.star", out=out, device="cpu", zdim=1))
+    return out
+
+
+def test_what_is_no_particle_becomes_a_class(job):
+    label = np.load(job / "classes.npy")
+    assert label.max() == 1
+    assert np.mean((label == 0) == (np.arange(len(label)) < PARTICLES)) > 0.98
+    status = JobFolder(job).status
+    assert status["converged"]  # the particles have
+    assert re.search("class 2 .*NOT converged", status["verdict"])
+    assert "class 2 did not converge" in status["warnings"][-1]
+    assert np.load(job / "latents.npy").shape == (PARTICLES + NOISE, 1)
+    assert JobFolder(job / "classes" / "class_01").status["converged"]
+
+
+def test_a_run_killed_among_its_classes_goes_on_with_them(job, dirty, tmp_path, monkeypatch):
+    """Nothing is told apart again: the images are not even taken for one structure."""
+    again = tmp_path / "job"
+    shutil.copytree(job, again)
+    (again / "particles.star").unlink()
+    JobFolder(again).write_status(state="stopped")
+    monkeypatch.setattr(classes, "reconstruct", None)
+    config = AbinitConfig(particles=dirty / "particles.star", out=again, device="cpu", zdim=1, resume=True)
+    run_job(config, "abinit", partial(classes.run, open_part=partial(open_job, command="abinit")))
+    assert (again / "particles.star").read_bytes() == (job / "particles.star").read_bytes()
+
+
+def test_one_structure_is_left_whole(finished, store):
+    """Not even a start is made from images that fit as badly as some always do."""
+    _, tensors, meta = finished.load_latest()
+    state = RunState.restore(tensors, meta, store.device)
+    state.phase = "parts"
+    before = state.rotation.clone()
+    config = AbinitConfig(particles=finished.path, out=finished.path, zdim=1)
+    run = AbinitRun(config, finished, QuietReporter(), store, state)
+    run.checkpoint = lambda: None
+    assert run.find_parts() is None
+    assert state.phase == "join"
+    assert torch.equal(state.rotation, before)
+
+
+@pytest.fixture(scope="module")
+def maps(dirty, other_complex):
+    """The built-in complex, what is left of it without a third and turned and in the other hand, and something else."""
+    whole = torch.from_numpy(read_map(dirty / "truth" / "volumes" / "state_000.mrc")[0]).float()
+    part = whole.clone()
+    part[:, :, 18:] = 0
+    turn = random_rotations(1, torch.Generator().manual_seed(3))[0]
+    moved = move(part, Alignment(turn, True, torch.tensor([1.0, -2.0, 0.5]), 1.0, 0.0))
+    return whole, part, moved, torch.from_numpy(other_complex)
+
+
+def test_parts_are_told_from_other_structures(maps):
+    whole, part, moved, other = maps
+    there = placed(moved, whole)
+    assert float(torch.corrcoef(torch.stack([there, part]).flatten(1))[0, 1]) > 0.98
+    assert placed(whole, moved) is not None
+    assert placed(other, whole) is None
+    assert placed(other, moved) is None
+
+
+def test_classes_of_parts_are_put_together(maps):
+    whole, _, moved, other = maps
+    posterior = torch.softmax(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), 1)
+    known = Mixture(torch.stack([whole, other, moved, other]), posterior, torch.zeros(50, 1), torch.zeros(50))
+    structures = structures_of(known)
+    assert [list(structure) for structure in structures] == [[0, 2], [1, 3]]
+    found = joined(known, structures)
+    assert torch.equal(found.maps, torch.stack([whole, other]))
+    torch.testing.assert_close(found.posterior, torch.stack([posterior[:, [0, 2]].sum(1), posterior[:, [1, 3]].sum(1)], 1))
+
+
+def test_the_region_of_a_part_holds_it_and_not_the_rest(maps):
+    whole, part, *_ = maps
+    mask = region(part, 0.42 * 32)
+    rest = whole - part
+    assert float((part * mask).sum() / part.sum()) > 0.95
+    assert float((rest * mask).sum() / rest.sum()) < 0.4  # the mask's edge is six voxels wide
