@@ -25,6 +25,8 @@ from cryodrake.training.subspace import RIDGE
 
 POINTS_PER_BLOCK = 1 << 20
 
+NOTHING = 1e-4  # of the largest entry in a row of M⁻¹, which is the identity but for rounding where states are standard
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -56,11 +58,10 @@ def steps(
 ) -> Iterator[Float[Tensor, "d d d"]]:
     """(D M)⁻¹ G as densities, component by component, of these sums without those of a fold."""
     for row in torch.linalg.inv(moment):
-        mixed = (row @ sums.flatten(1)).view_as(sums[0])
-        mixed[:, 2] = sums[0, :, 2]  # the denominator, once
-        if fold is not None:
-            mixed[:, :2] -= (row @ fold.flatten(1)).view_as(mixed)[:, :2]
-            mixed[:, 2] -= fold[0, :, 2]
+        mixed = torch.zeros_like(sums[0])
+        for s in torch.nonzero(row.abs() > NOTHING * row.abs().max()).flatten().tolist():
+            mixed += row[s] * (sums[s] if fold is None else sums[s] - fold[s])
+        mixed[:, 2] = sums[0, :, 2] if fold is None else sums[0, :, 2] - fold[0, :, 2]  # the denominator, once
         yield solve(symmetrise(mixed, grid), grid, ridge=RIDGE)
 
 

@@ -234,9 +234,9 @@ class Conformations:
             f"poses {len(state.rounds) + 1}", store.n, f"posing images in their states to {store.box_A / radius:.1f} Å"
         )
         done = 0
-        for number in range(2 * refinement.FOLDS):
+        for number in range(refinement.FOLDS):
             give_back()
-            rows = torch.nonzero(self.label == number).squeeze(1)
+            rows = torch.nonzero(self.label % refinement.FOLDS == number).squeeze(1)
             poses = state.joint_rotation[rows], state.joint_shift_px[rows]
             fold = component_sums(self.images, rows, *poses, states[rows], start, step.grid)
             volumes = as_references(step.without(fold), state.component_noise, self.mask)
