@@ -49,6 +49,7 @@ HETEROGENEOUS: Sets = {
     "H1": ((_RIBOSOME,), "C1", {"motion": "hinge", "states": 20, "snr": 0.1, "seed": 6}),
     "H1f": ((_RIBOSOME,), "C1", {"motion": "hinge", "states": 20, "snr": 0.03, "seed": 7}),
     "H1spike": ((_SPIKE, _OPEN_SPIKE), "C1", {"motion": "interpolate", "states": 10, "snr": 0.1, "seed": 8}),
+    "H1empty": ((_RIBOSOME,), "C1", {"motion": "hinge", "states": 20, "snr": 0.1, "empty_share": 0.15, "seed": 13}),
     "H2": ((_80S,), "C1", _COMPOSITION | {"apix": 6.25, "snr": 0.1, "seed": 9}),
     "H3": ((), "C1", {"motion": "turn", "states": 30, "moving": ("C", "D"), "snr": 0.1, "seed": 10}),
     # One level of noise: the ribosome's own SNR is 0.5, the spike's and the polymerase's 0.05 and 0.06.
@@ -86,8 +87,8 @@ def main(
     """Make sets.
 
     Args:
-        names: any of R1 R2 spike betagal preferred procedural H1 H1f H1spike H2 H3 H4 H5 R20k H20k; all: these without the last
-            two, which are large.
+        names: any of R1 R2 spike betagal preferred procedural H1 H1f H1spike H1empty H2 H3 H4 H5 R20k H20k; all: these without the
+            last two, which are large.
         out: cache folder.
         shared: folder that holds data/maps and data/models.
     """

@@ -94,7 +94,17 @@ def project(density, euler_deg, transfer=None, shifts_A=None):
 
 
 UNITS = {"A", "A2", "px", "um", "kV", "mm", "deg", "gib", "minutes"}
-PLAIN = {"amplitude_contrast", "snr", "noise_colour", "scale_jitter", "group_spread", "preferred_share", "apix", "confidence"}
+PLAIN = {
+    "amplitude_contrast",
+    "snr",
+    "noise_colour",
+    "scale_jitter",
+    "group_spread",
+    "preferred_share",
+    "empty_share",
+    "apix",
+    "confidence",
+}
 PLAIN |= {"shares", "moving_share"}
 
 

@@ -193,6 +193,25 @@ def test_contrast_can_be_inverted_and_jittered(tmp_path, model):
     assert 0.1 < np.log(factor).std() < 0.6
 
 
+def test_images_can_be_empty(tmp_path, model):
+    """The others are as they would be, noise included."""
+    config = {"structures": (model[0],), "snr": 0.5, **SMALL}
+    full = images_of(simulate(SimulateConfig(out=tmp_path / "a", **config)))
+    folder = simulate(SimulateConfig(out=tmp_path / "b", empty_share=0.25, **config))
+    some, empty = images_of(folder), np.load(folder / "truth" / "empty.npy")
+    assert empty.sum() == round(0.25 * len(full))
+    clean = images_of(simulate(SimulateConfig(out=tmp_path / "c", **config | {"snr": math.inf})))
+    scale = (
+        json.loads((folder / "truth" / "simulation.json").read_text())["noise_std"]
+        / json.loads((tmp_path / "a" / "truth" / "simulation.json").read_text())["noise_std"]
+    )  # of other images, whose power is not quite the same
+    noise = full - clean
+    assert abs(scale - 1) < 0.1
+    assert np.allclose(some[empty], scale * noise[empty], atol=1e-4 * noise.std())
+    assert np.allclose(some[~empty], (clean + scale * noise)[~empty], atol=1e-4 * noise.std())
+    assert not (tmp_path / "a" / "truth" / "empty.npy").exists()
+
+
 def test_optics_groups_have_their_own_noise(tmp_path, model):
     config = {"structures": (model[0],), **SMALL, "n": 60, "optics_groups": 2, "group_spread": 0.4}
     clean = images_of(simulate(SimulateConfig(out=tmp_path / "a", snr=math.inf, **config)))

@@ -4,7 +4,6 @@ import re
 import shutil
 from functools import partial
 
-import mrcfile
 import numpy as np
 import pytest
 import torch
@@ -25,18 +24,12 @@ from cryodrake.training.mixture import Mixture
 from cryodrake.training.parts import joined, placed, region, structures_of
 from cryodrake.training.state import RunState
 
-PARTICLES, NOISE = 700, 250
-
 
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory):
-    """700 images of the built-in complex, and 250 that are nothing but noise; 32 px, SNR 1."""
-    config = SimulateConfig(out=tmp_path_factory.mktemp("dirty") / "data", n=PARTICLES + NOISE, box=32, snr=1.0, shift_px=2, seed=3)
-    data = simulate(config)
-    with mrcfile.open(data / "particles.mrcs", mode="r+") as stack:
-        noise = np.random.default_rng(0).standard_normal((NOISE, 32, 32)).astype(np.float32)
-        stack.data[PARTICLES:] = noise * stack.data[:PARTICLES].std()
-    return data
+    """703 images of the built-in complex, and 247 that are nothing but noise; 32 px, SNR 1."""
+    out = tmp_path_factory.mktemp("dirty") / "data"
+    return simulate(SimulateConfig(out=out, n=950, empty_share=0.26, box=32, snr=1.0, shift_px=2, seed=3))
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +41,15 @@ def job(dirty, shortened, tmp_path_factory):
     return out
 
 
-def test_what_is_no_particle_becomes_a_class(job):
-    label = np.load(job / "classes.npy")
+def test_what_is_no_particle_becomes_a_class(job, dirty):
+    label, empty = np.load(job / "classes.npy"), np.load(dirty / "truth" / "empty.npy")
     assert label.max() == 1
-    assert np.mean((label == 0) == (np.arange(len(label)) < PARTICLES)) > 0.98
+    assert np.mean((label == 1) == empty) > 0.98
     status = JobFolder(job).status
     assert status["converged"]  # the particles have
     assert re.search("class 2 .*NOT converged", status["verdict"])
     assert "class 2 did not converge" in status["warnings"][-1]
-    assert np.load(job / "latents.npy").shape == (PARTICLES + NOISE, 1)
+    assert np.load(job / "latents.npy").shape == (len(empty), 1)
     assert JobFolder(job / "classes" / "class_01").status["converged"]
 
 

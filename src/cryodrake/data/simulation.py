@@ -4,6 +4,7 @@
     DIR/particles.mrcs   float32                            DIR/truth/state.npy         state of each particle
     DIR/truth/volumes/state_000.mrc …                       DIR/truth/states.csv        names, coordinates, counts
     DIR/truth/moving.mrc       where states differ          DIR/truth/simulation.json   options, pixel size, noise
+    DIR/truth/empty.npy        which images hold no particle, where some do not
 
 Noise: σ = (standard deviation over all pixels of the clean images, CTF applied) / √SNR, as CryoBench has it. So the
 clean images are formed first, all of them, into a scratch file; a second pass adds noise. Both stream: memory holds one
@@ -139,7 +140,7 @@ def _form_clean(folder: Path, recipe: Recipe, structures: Structures, truth: Tru
                 done.add(len(chunk))
     if len(structures) > 1:
         write_map(folder / "truth" / "moving.mrc", spread.mask().numpy(), structures.pixel_size_A)
-    return float(power.mean())
+    return float(power[truth.contrast != 0].mean())
 
 
 def _put(scratch: IO[bytes], rows: Int[np.ndarray, " b"], images: Float[np.ndarray, "b d d"]) -> None:
@@ -178,6 +179,8 @@ def _add_noise(folder: Path, config: SimulateConfig, truth: Truth, scratch: IO[b
 
 def _write_tables(folder: Path, recipe: Recipe, truth: Truth) -> None:
     write_npy_atomic(folder / "truth" / "state.npy", truth.state.astype(np.int64))
+    if (truth.contrast == 0).any():
+        write_npy_atomic(folder / "truth" / "empty.npy", truth.contrast == 0)
     index = np.arange(len(truth.state))
     images = ((STACK,), np.zeros_like(index), index)
     state_column = {"rlnClassNumber": truth.state + 1}

@@ -101,6 +101,8 @@ class SimulateConfig:
     """Take CTFs of random particles of this .star or .cs (the same ones as poses_from, where it is the same file)."""
     scale_jitter: float = 0.0
     """Relative standard deviation of each image's contrast (log-normal)."""
+    empty_share: float = 0.0
+    """Share of the images that hold no particle, noise alone, drawn at random; truth/empty.npy says which."""
     optics_groups: int = 1
     """Number of optics groups, drawn at random."""
     group_spread: float = 0.0
@@ -131,6 +133,8 @@ class SimulateConfig:
         for name in ("amplitude_contrast", "preferred_share", "group_spread"):
             if not 0 <= getattr(self, name) <= 1:
                 _refuse(name, getattr(self, name), "a fraction, 0 to 1")
+        if not 0 <= self.empty_share < 1:
+            _refuse("empty_share", self.empty_share, "a fraction, 0 to below 1")
         if self.group_spread > 0.5:
             _refuse("group_spread", self.group_spread, "0 to 0.5")
         if self.defocus_um is not None and not 0 <= self.defocus_um[0] <= self.defocus_um[1] <= 100:

@@ -24,7 +24,7 @@ class Truth:
         pixel_size_A: of the images as written.
         shifts_A: (x, y) as stored: applied to the image it centres the particle, which sits at minus this.
         state: index of the density.
-        contrast: factor on the particle's signal, sign of the contrast included.
+        contrast: factor on the particle's signal, sign of the contrast included; 0 where there is no particle.
         noise: factor on the noise's amplitude.
     """
 
@@ -68,6 +68,8 @@ def draw_truth(config: SimulateConfig, n_states: int, pixel_size_A: float) -> Tr
     rng = np.random.default_rng([seed, 6])
     state = rng.permutation(np.repeat(np.arange(n_states), state_counts(n, n_states, config.shares)))
     contrast = np.exp(config.scale_jitter * rng.standard_normal(n)) * (-1 if config.invert else 1)
+    empty = min(round(config.empty_share * n), n - 1)
+    contrast[np.random.default_rng([seed, 8]).permutation(n)[:empty]] = 0
     return Truth(
         pixel_size_A=pixel_size_A * factor[group],
         group=group,
