@@ -193,7 +193,7 @@ def _judge(reporter: AbstractReporter, folders: list[Path], label: Int64[Tensor,
     converged = not bad if all_must else parts[0]["converged"]
     reporter.finish(
         converged,
-        "; ".join(words),
+        ("" if all_must else "not all images are of one structure: ") + "; ".join(words),
         resolution_A=parts[0]["resolution_A"],
         confident_share=sum(s * (part["confident_share"] or 0.0) for s, part in zip(share, parts, strict=True)),
         mean_pose_change_deg=parts[0]["mean_pose_change_deg"],

@@ -24,7 +24,6 @@ from cryodrake.training.solvent import apply_filter, flatten_solvent
 from cryodrake.training.subspace import RIDGE
 
 POINTS_PER_BLOCK = 1 << 20
-
 NOTHING = 1e-4  # of the largest entry in a row of M⁻¹, which is the identity but for rounding where states are standard
 
 

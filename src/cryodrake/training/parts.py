@@ -19,7 +19,7 @@ from cryodrake.training.mixture import Mixture
 from cryodrake.training.solvent import EDGE, GROWN
 
 Structure = dict[int, Float[Tensor, "d d d"]]  # classes of a structure, each with its map in the frame of the first
-STANDS_OUT = 0.15  # in mean FSC: related maps 0.26 to 0.43, unrelated ones below 0.06
+STANDS_OUT = 0.1  # in mean FSC: half of a structure and more 0.12 to 0.43, unrelated maps below 0.06 (docs/log.md)
 
 
 def placed(part: Float[Tensor, "d d d"], whole: Float[Tensor, "d d d"]) -> Float[Tensor, "d d d"] | None:
