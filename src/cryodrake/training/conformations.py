@@ -46,7 +46,7 @@ SURE = 3.0  # standard errors by which states must make unseen images likelier
 SHARES = (1 / 8, 1 / 25, 1 / 80)  # of the mean's power, priors of the components that are tried
 POSED_ANCHORS = 24  # states that stand for all when images are posed
 MIXED_AT_ONCE = 4
-MOST_MATE_ROUNDS = 8
+MATES_ASKED = 24  # mates that each image is tried at, over all rounds of one choice: eight of a threefold's
 FEW_MATES = 0.01  # of the images that change to another one
 SEARCHED_ANCHORS = 3  # and when those that fit nowhere are searched over all poses
 
@@ -165,7 +165,8 @@ class Conformations:
         that the other has taught: in its own an image is likeliest where it is.
         """
         state = self.state
-        for _ in range(MOST_MATE_ROUNDS if len(state.operators) > 1 else 0):
+        order = len(state.operators)
+        for _ in range(max(1, MATES_ASKED // order) if order > 1 else 0):
             chosen = state.joint_rotation.clone()
             for taught, asked in ((1, 2), (2, 1)):
                 fit = self._fit(self._some(torch.nonzero(state.half == taught).squeeze(1), FITTED // 2), state.latents)
