@@ -69,7 +69,7 @@ def marks(folder):
 
 
 def test_success_leaves_the_mark_and_the_nodes_of_all_versions(project):
-    assert call("--zdim", "3") == 0
+    assert call("--zdim", "3", "--classes", "1") == 0
     assert marks(project) == {"RELION_JOB_EXIT_SUCCESS"}
     assert (project / "cryodrake" / "maps" / "total.txt").read_text() == "3 1"
     nodes = read_star(project / "RELION_OUTPUT_NODES.star").table("output_nodes")
@@ -178,10 +178,11 @@ def test_relions_pipeliner_runs_it_and_takes_its_nodes(project, tmp_path):
     (tmp_path / "a.star").write_text("data_\n\nloop_\n_rlnImageName #1\n1@a.mrcs\n")
     values = {
         "do_queue": "No", "fn_exe": f'"{program} relion-external"', "in_part": "a.star", "min_dedicated": "1", "nr_threads": "1",
-        "param1_label": "zdim", "param1_value": "2", "qsub": "qsub", "qsubscript": "none", "queuename": "none", "other_args": '""',
+        "param1_label": "zdim", "param1_value": "2", "param2_label": "classes", "param2_value": "1",
+        "qsub": "qsub", "qsubscript": "none", "queuename": "none", "other_args": '""',
     }  # fmt: skip
     values |= {name: '""' for name in ("in_3dref", "in_coords", "in_mask", "in_mic", "in_mov")}
-    values |= {f"param{i}_{part}": '""' for i in range(2, 11) for part in ("label", "value")}
+    values |= {f"param{i}_{part}": '""' for i in range(3, 11) for part in ("label", "value")}
     (tmp_path / "job.star").write_text(JOB_STAR + "".join(f"{name} {value}\n" for name, value in values.items()) + "\n")
     (tmp_path / "default_pipeline.star").write_text("\ndata_pipeline_general\n\n_rlnPipeLineJobCounter 1\n")
     subprocess.run(["relion_pipeliner", "--addJobFromStar", "job.star"], check=True, capture_output=True)
