@@ -15,6 +15,7 @@ from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.io.mrc import read_map, write_map
 from cryodrake.io.particles import read_particles
+from cryodrake.physics.rotations import axis_angle_to_matrix
 from cryodrake.training import abinit, bootstrap, mixture, refinement, starts
 from cryodrake.training.bootstrap import Bootstrap, Stage
 from cryodrake.training.config import AbinitConfig
@@ -80,6 +81,35 @@ def other_complex():
 
 
 @pytest.fixture(scope="session")
+def threefold():
+    """Blobs in threes about an axis along z through (2, -1), 32 px, and the operators of the turn."""
+    generator = torch.Generator().manual_seed(0)
+    axis = torch.arange(32) - 16
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    third = axis_angle_to_matrix(torch.tensor([[0.0, 0.0, 2 * torch.pi / 3]]))[0]
+    volume = torch.zeros(32, 32, 32)
+    for at in torch.randn(12, 3, generator=generator) * 4 + torch.tensor([3.0, 0.0, 0.0]):
+        for n in range(3):
+            cx, cy, cz = torch.tensor([2.0, -1.0, 0.7]) + torch.matrix_power(third, n) @ at
+            volume += torch.exp(-((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2) / (2 * 1.5**2))
+    return volume, torch.stack([torch.eye(3), third, third.T])
+
+
+@pytest.fixture(scope="session")
+def posed():
+    """Reads a simulated folder: coefficients, true rotations, shifts (pixels) and states."""
+
+    def read(data):
+        store = CoefficientStore.build(read_particles(data / "particles.star"))
+        table = read_particles(data / "truth" / "particles.star", need_images=False).table
+        state = torch.from_numpy(np.load(data / "truth" / "state.npy")).long()
+        shift_px = torch.from_numpy(table.shifts_A / store.pixel_size_A).float()
+        return store, torch.from_numpy(table.rotations).float(), shift_px, state
+
+    return read
+
+
+@pytest.fixture(scope="session")
 def mixture_of_two(tmp_path_factory, other_complex):
     """Makes sets of so many images of the built-in complex and so many of the other one; 32 px, SNR 1."""
 
@@ -107,17 +137,13 @@ def small(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def hinge(tmp_path_factory):
+def hinge(tmp_path_factory, posed):
     """1200 images of 32 px of the built-in complex in eight states of a hinge, with their true poses, and the map of all."""
     config = SimulateConfig(
         out=tmp_path_factory.mktemp("hinge") / "data", n=1200, box=32, snr=0.3, shift_px=2, motion="hinge", states=8, seed=3
     )
     data = simulate(config)
-    store = CoefficientStore.build(read_particles(data / "particles.star"))
-    table = read_particles(data / "truth" / "particles.star", need_images=False).table
-    rotation = torch.from_numpy(table.rotations).float()
-    shift_px = torch.from_numpy(table.shifts_A / store.pixel_size_A).float()
-    state = torch.from_numpy(np.load(data / "truth" / "state.npy")).long()
+    store, rotation, shift_px, state = posed(data)
     with (data / "truth" / "states.csv").open() as file:
         angle_deg = torch.tensor([float(row["coordinate"]) for row in csv.DictReader(file)])[state]
     images = WeightedImages(store, store.noise, torch.ones(store.n))

@@ -4,16 +4,20 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from cryodrake.data.simulation import simulate
+from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.inference import local
+from cryodrake.io.mrc import write_map
 from cryodrake.io.particles import read_particles
 from cryodrake.physics.rotations import axis_angle_to_matrix, geodesic_deg
-from cryodrake.training import conformations, refinement
+from cryodrake.training import conformations, refinement, searches
 from cryodrake.training.anchors import anchors_of
 from cryodrake.training.conformations import Conformations
 from cryodrake.training.events import QuietReporter
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.local_filter import BANDS
 from cryodrake.training.state import RunState
+from cryodrake.training.symmetry import mates
 
 OFF_DEG = 4.0
 
@@ -135,20 +139,37 @@ def test_images_in_a_wrong_basin_are_found_where_all_are_searched(hinge, search_
         assert found < 0.2
 
 
-def test_of_poses_that_a_symmetry_makes_equal_the_right_one_is_taken(hinge):
-    """A quarter of the images a third of a turn off, about an axis that the run has taken for one of symmetry."""
-    third = axis_angle_to_matrix(torch.tensor([[0.0, 0.0, 2 * torch.pi / 3], [0.0, 0.0, -2 * torch.pi / 3]]))
-    turned = hinge.rotation.clone()
-    turned[:150], turned[150:300] = turned[:150] @ third[0], turned[150:300] @ third[1]
-    images = WeightedImages(hinge.store, hinge.store.noise, torch.ones(hinge.store.n))
-    halves = refinement.half_maps(images, hinge.half, turned, hinge.shift_px, 16.0, 0.42 * 32)
-    run = started(hinge.store, hinge.half, turned, hinge.shift_px, halves)
+def test_of_poses_that_a_symmetry_makes_equal_the_right_one_is_taken(threefold, posed, tmp_path):
+    """A threefold particle off the centre, with one arm that breaks its symmetry; a quarter of the images at a wrong mate."""
+    volume, group = threefold
+    z, y, x = torch.meshgrid(*[torch.arange(32.0) - 16] * 3, indexing="ij")
+    arm = 1.5 * torch.exp(-((x - 9) ** 2 + (y + 1) ** 2 + (z - 3) ** 2) / (2 * 2.0**2))
+    write_map(tmp_path / "map.mrc", (volume + arm).numpy(), 5.0)
+    config = SimulateConfig(out=tmp_path / "data", structures=(tmp_path / "map.mrc",), n=600, box=32, snr=0.5, shift_px=2, seed=6)
+    store, true, true_shift_px, _ = posed(simulate(config))
+    rotation, shift_px = true.clone(), true_shift_px.clone()
+    for rows, mate in ((slice(0, 75), 1), (slice(75, 150), 2)):
+        of_rows = mates(true[rows], true_shift_px[rows], volume, group)[mate]
+        rotation[rows], shift_px[rows] = of_rows
+    images, half = WeightedImages(store, store.noise, torch.ones(store.n)), torch.arange(store.n) % 2 + 1
+    run = started(store, half, rotation, shift_px, refinement.half_maps(images, half, rotation, shift_px, 16.0, 0.42 * 32))
     run._choose_mates()
-    assert torch.equal(run.state.joint_rotation, turned)  # no symmetry has been found
-    run.state.operators = torch.cat([torch.eye(3)[None], third])
-    run.state.latents = torch.randn(hinge.store.n, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(run.state.joint_rotation, rotation)  # no symmetry has been found
+    run.state.operators = group
+    run.state.latents = torch.randn(store.n, 2, generator=torch.Generator().manual_seed(0))
     run._choose_mates()
-    assert float((geodesic_deg(run.state.joint_rotation, hinge.rotation) < 1).float().mean()) > 0.99
+    assert float((geodesic_deg(rotation, true) < 1).float().mean()) == 0.75
+    assert float((geodesic_deg(run.state.joint_rotation, true) < 1).float().mean()) > 0.97
+    assert float((run.state.joint_shift_px - true_shift_px).norm(dim=1).median()) < 0.1
+
+
+def test_an_image_is_doubtful_among_those_of_its_state():
+    """All of the second anchor hold little of their map, one of each less than the others there."""
+    anchor = torch.tensor([0] * 9 + [1] * 9)
+    surprise = torch.where(anchor == 1, -3.0, 0.5)
+    surprise[[4, 13]] -= 4.0
+    doubtful = conformations._among_neighbours(surprise, anchor) < searches.SURPRISING
+    assert doubtful.nonzero().flatten().tolist() == [4, 13]
 
 
 def test_a_rigid_structure_is_called_rigid(store, data):

@@ -2,17 +2,14 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
-from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.inference.alignment import Alignment, move
 from cryodrake.inference.reference import box_for_radius, in_box
 from cryodrake.io.mrc import read_map
-from cryodrake.io.particles import read_particles
 from cryodrake.physics.rotations import geodesic_deg, random_rotations
 from cryodrake.training import refinement
 from cryodrake.training.events import QuietReporter
@@ -27,7 +24,7 @@ BOX = 32
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory):
+def case(tmp_path_factory, posed):
     """400 images of the whole at their true poses, 120 of its greater part and 80 of the rest at random ones; 32 px, SNR 0.3.
 
     The class of the rest has a map of noise.
@@ -37,11 +34,7 @@ def case(tmp_path_factory):
         subsets=("whole=*", "part=[A-F]", "rest=[G-N]"), shares=(400.0, 120.0, 80.0),
     )  # fmt: skip
     data = simulate(config)
-    store = CoefficientStore.build(read_particles(data / "particles.star"))
-    table = read_particles(data / "truth" / "particles.star", need_images=False).table
-    true = torch.from_numpy(table.rotations).float()
-    shift_px = torch.from_numpy(table.shifts_A / store.pixel_size_A).float()
-    kind = torch.from_numpy(np.load(data / "truth" / "state.npy")).long()
+    store, true, shift_px, kind = posed(data)
     state = RunState.first(torch.arange(store.n) % 2 + 1, store.noise.clone(), BOX)
     generator = torch.Generator().manual_seed(1)
     state.rotation = torch.where((kind > 0)[:, None, None], random_rotations(store.n, generator), true)

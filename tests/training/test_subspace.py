@@ -7,16 +7,17 @@ import torch
 from scipy.stats import spearmanr
 
 from cryodrake.inference.likelihood import shift_phases
+from cryodrake.inference.reconstruct import solve
 from cryodrake.inference.states import component_columns, infer_states
 from cryodrake.inference.states_about_poses import infer_about_poses
 from cryodrake.io.mrc import read_map
 from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fsc import fsc
 from cryodrake.physics.rotations import axis_angle_to_matrix
-from cryodrake.physics.slices import raster, slice_ball
-from cryodrake.training.components import as_references, component_step, component_sums
+from cryodrake.physics.slices import raster, slice_ball, symmetrise
+from cryodrake.training.components import as_references, component_step, component_sums, steps
 from cryodrake.training.images import WeightedImages
-from cryodrake.training.subspace import SubspaceFit, canonical
+from cryodrake.training.subspace import RIDGE, SubspaceFit, canonical
 from cryodrake.training.tangents import rigid_motions
 
 BOX, N, ZDIM, RADIUS = 32, 1200, 2, 9.0
@@ -180,6 +181,21 @@ def test_maps_of_states_are_nearer_to_the_truth_than_the_mean(hinge, step):
         gains.append(float(fsc(at_state, truth)[1:].mean() - fsc(maps[0], truth)[1:].mean()))
     assert min(gains[0], gains[-1]) > 0.04
     assert sum(gains) / len(gains) > 0.02
+
+
+@pytest.mark.parametrize("mixing", [0.0, 1e-5, 0.3])
+def test_steps_are_those_of_the_full_product(mixing):
+    """Sums that M⁻¹ gives no weight are passed over; the slow twin adds up all, without those of a fold."""
+    g = torch.Generator().manual_seed(0)
+    grid = BallGrid(16, 8.0)
+    sums, fold = torch.randn(2, 3, grid.n_voxels, 3, generator=g)
+    sums[..., 2], fold[..., 2] = sums[..., 2].abs() + 2, fold[..., 2].abs()
+    moment = torch.eye(3) + mixing * (torch.ones(3, 3) - torch.eye(3))
+    full = torch.einsum("rs,svc->rvc", torch.linalg.inv(moment), sums - fold)
+    full[..., 2] = (sums - fold)[0, :, 2]
+    expected = torch.stack([solve(symmetrise(of_component, grid), grid, ridge=RIDGE) for of_component in full])
+    found = torch.stack(list(steps(sums, moment, grid, fold)))
+    torch.testing.assert_close(found, expected, atol=1e-4 * float(expected.std()), rtol=0)
 
 
 def test_without_a_fold_is_without_its_images(hinge, step):

@@ -3,9 +3,12 @@
 import roma
 import torch
 
+from cryodrake.inference.likelihood import shift_phases
+from cryodrake.inference.reference import Reference
+from cryodrake.physics.disc import Disc
 from cryodrake.physics.rotations import axis_angle_to_matrix, geodesic_deg, random_rotations
 from cryodrake.physics.symmetry import operators
-from cryodrake.training.symmetry import operators_of
+from cryodrake.training.symmetry import mates, operators_of
 
 
 def near(rotations, deg, g):
@@ -27,6 +30,28 @@ def test_groups_are_found():
         distance = geodesic_deg(found[:, None].expand(-1, len(group), 3, 3), expected.expand(len(found), -1, 3, 3))
         assert float(distance.amin(1).max()) < 2
         assert roma.is_rotation_matrix(found, 1e-4)
+
+
+def test_mates_are_the_same_view_wherever_the_axis_is(threefold):
+    """Slices of the map, moved to the centre by each mate's shift, at an image of its own pose."""
+    g = torch.Generator().manual_seed(1)
+    volume, group = threefold
+    rotation, shift_px = random_rotations(5, g), torch.randn(5, 2, generator=g)
+    disc = Disc.build(32)
+    kxy = disc.kxy[: disc.count(8.0)]
+    reference = Reference.build(volume, 8.0)
+
+    def image(rotation, shift_px):
+        return torch.view_as_complex(reference.slices(rotation, kxy)) * shift_phases(-shift_px, kxy, 32)
+
+    expected = image(rotation, shift_px)
+    found = mates(rotation, shift_px, volume, group)
+    torch.testing.assert_close(found[0][0], rotation)
+    torch.testing.assert_close(found[0][1], shift_px)
+    for mate in found:
+        assert float((image(*mate) - expected).norm() / expected.norm()) < 0.03
+    uncorrected = image(rotation @ group[1], shift_px)
+    assert float((uncorrected - expected).norm() / expected.norm()) > 0.3
 
 
 def test_chance_is_no_symmetry():

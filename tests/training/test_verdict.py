@@ -59,6 +59,8 @@ def test_images_of_something_else_are_told_of(store):
     verdict = judge(state, store)
     assert not verdict.converged
     assert "; 50 images hold" in verdict.words
+    state.is_part[:50] = True  # then it is known why
+    assert "surprisingly" not in judge(state, store).words
     state = a_state(store)
     state.surprise[:50], state.surprise[50:100] = -3.0, 3.0
     assert "surprisingly" not in judge(state, store).words

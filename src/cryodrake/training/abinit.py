@@ -211,10 +211,24 @@ class AbinitRun:
         state = self.state
         if state.phase != "parts":
             return None
-        making = Classification(self.store, self.particle_radius_px / self.store.box, self.config.seed, self.reporter)
-        mixture = making.of_refined(state)
         is_open = self.config.classes is None
         is_hybrid = is_open and not starts.confirmed(state.starts)
+        if is_hybrid or len(searches.misfits(state.surprise)):
+            mixture = self._mixture(is_hybrid)
+            structures = structures_of(mixture)
+            if not is_hybrid:  # else the first map is no longer the run's
+                pose = PartPoses(self.images, state, self.reporter, self.particle_radius_px, self.config.seed, self._poll)
+                structures = pose.run(mixture, structures)
+            if len(structures) > 1 and is_open:
+                return joined(mixture, structures)
+        state.phase = "join"
+        self.checkpoint()
+        return None
+
+    def _mixture(self, is_hybrid: bool) -> Mixture:
+        """A class more as long as many images fit none; of a map that may be a hybrid also what is worth a split."""
+        making = Classification(self.store, self.particle_radius_px / self.store.box, self.config.seed, self.reporter)
+        mixture = making.of_refined(self.state)
         while len(mixture.maps) < MOST_CLASSES:
             another = making.apart(mixture, searches.misfits(mixture.surprise))
             if another is None and is_hybrid:
@@ -222,15 +236,7 @@ class AbinitRun:
             if another is None:
                 break
             mixture = another
-        structures = structures_of(mixture)
-        if not is_hybrid:  # else the first map is no longer the run's
-            pose = PartPoses(self.images, state, self.reporter, self.particle_radius_px, self.config.seed, self._poll)
-            structures = pose.run(mixture, structures)
-        if len(structures) > 1 and is_open:
-            return joined(mixture, structures)
-        state.phase = "join"
-        self.checkpoint()
-        return None
+        return mixture
 
     def finish(self, particles: ParticleFile) -> None:
         """From the refined poses to the end: the last polish, states, results and the verdict."""

@@ -25,6 +25,7 @@ from cryodrake.inference.states import States
 from cryodrake.inference.states_about_poses import infer_about_poses
 from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.masks import around
+from cryodrake.physics.rotations import geodesic_deg
 from cryodrake.physics.slices import raster
 from cryodrake.training import refinement, searches
 from cryodrake.training.anchors import anchors_of
@@ -36,6 +37,7 @@ from cryodrake.training.images import WeightedImages
 from cryodrake.training.solvent import EDGE, flatten_solvent, solvent_mask
 from cryodrake.training.state import RunState
 from cryodrake.training.subspace import SubspaceFit, canonical
+from cryodrake.training.symmetry import mates
 
 ROUNDS = 2  # in which images are posed anew, at most
 SETTLED = 0.75  # median pose change, as a fraction of the expected error, after which they are not posed again
@@ -167,23 +169,25 @@ class Conformations:
         state = self.state
         order = len(state.operators)
         for _ in range(max(1, MATES_ASKED // order) if order > 1 else 0):
-            chosen = state.joint_rotation.clone()
+            before = state.joint_rotation.clone()
+            chosen = state.joint_rotation.clone(), state.joint_shift_px.clone()
             for taught, asked in ((1, 2), (2, 1)):
                 fit = self._fit(self._some(torch.nonzero(state.half == taught).squeeze(1), FITTED // 2), state.latents)
                 rows = torch.nonzero(state.half == asked).squeeze(1)
-                chosen[rows] = self._likeliest_mates(fit, rows)
+                chosen[0][rows], chosen[1][rows] = self._likeliest_mates(fit, rows)
                 stop_if_asked(self.reporter, state.phase)
-            moved = nearest_deg(chosen, state.joint_rotation, torch.eye(3, device=chosen.device)[None]) > searches.MOVED_DEG
-            state.joint_rotation = chosen
-            if float(moved.float().mean()) < FEW_MATES:
+            state.joint_rotation, state.joint_shift_px = chosen
+            if float((geodesic_deg(before, state.joint_rotation) > searches.MOVED_DEG).float().mean()) < FEW_MATES:
                 break
 
-    def _likeliest_mates(self, fit: SubspaceFit, rows: Int64[Tensor, " m"]) -> Float[Tensor, "m 3 3"]:
-        rotation, shift_px = self.state.joint_rotation[rows], self.state.joint_shift_px[rows]
-        ball = raster(fit.volumes, fit.grid)
-        mates = torch.stack([rotation @ operator for operator in self.state.operators])
-        likely = torch.stack([infer_about_poses(self.images, rows, mate, shift_px, ball, fit.grid).log_marginal for mate in mates])
-        return mates[likely.argmax(0), torch.arange(len(rows), device=rows.device)]
+    def _likeliest_mates(self, fit: SubspaceFit, rows: Int64[Tensor, " m"]) -> tuple[Float[Tensor, "m 3 3"], Float[Tensor, "m 2"]]:
+        state, ball = self.state, raster(fit.volumes, fit.grid)
+        mean = flatten_solvent(in_box(fit.volumes[0], self.store.box), self.mask)
+        found = mates(state.joint_rotation[rows], state.joint_shift_px[rows], mean, state.operators)
+        likely = torch.stack([infer_about_poses(self.images, rows, *mate, ball, fit.grid).log_marginal for mate in found])
+        best, row = likely.argmax(0), torch.arange(len(rows), device=rows.device)
+        rotation, shift_px = (torch.stack(of_mates) for of_mates in zip(*found, strict=True))
+        return rotation[best, row], shift_px[best, row]
 
     def _fit(self, rows: Int64[Tensor, " m"], guess: Float[Tensor, "n z"]) -> SubspaceFit:
         state = self.state

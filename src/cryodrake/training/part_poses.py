@@ -41,7 +41,17 @@ class PartPoses:
         self.label = refinement.fold_labels(state.half)
 
     def run(self, mixture: Mixture, structures: list[Structure]) -> list[Structure]:
-        """The structures, the run's own first, with those in it that prove to be complements of its parts."""
+        """Poses of all classes that are parts of the run's own structure, or prove to be what such a part lacks.
+
+        Args:
+            mixture: its first class's map is the run's consensus, in the frame of `state.maps`.
+            structures: of `parts.structures_of`, the run's own first.
+
+        Returns the structures, those that proved to be complements joined to the run's own.
+
+        Raises:
+            JobStopped: from `poll`.
+        """
         own, *others = structures
         masks = {c: region(in_box(volume, self.images.disc.box), self.radius_px) for c, volume in own.items() if c > 0}
         if not masks:

@@ -1,4 +1,4 @@
-"""Symmetry that the images speak of, found from their rival poses.
+"""Symmetry that the images speak of, found from their rival poses, and the poses that it makes equal.
 
 An image of a symmetric particle is as likely in several orientations, R and R·S with the same S whatever the view. Rivals of
 any other kind, such as views that look alike by chance, scatter over all rotations. So a rotation on which the rivals of many
@@ -9,8 +9,10 @@ in doubt about them.
 import roma
 import torch
 from jaxtyping import Bool, Float
+from skimage.registration import phase_cross_correlation
 from torch import Tensor
 
+from cryodrake.inference.alignment import Alignment, move
 from cryodrake.physics.rotations import geodesic_deg
 
 VOTES = 2000
@@ -18,6 +20,7 @@ SEEDS = 300
 NEAR_DEG = 8.0
 LEAST_SHARE = 0.05  # of the images must speak for an operator
 LEAST_VOTES = 15
+UPSAMPLING = 20  # of the correlation that finds how far an axis is off the centre
 MOST_OPERATORS = 60  # the icosahedron's
 
 
@@ -40,6 +43,26 @@ def operators_of(rival: Float[Tensor, "n 3 3"]) -> Float[Tensor, "o 3 3"]:
         found += list(new)
         votes = votes[~_near(new, votes, 2 * NEAR_DEG).any(0)]
     return torch.stack(found)
+
+
+def mates(
+    rotation: Float[Tensor, "n 3 3"],
+    shift_px: Float[Tensor, "n 2"],
+    volume: Float[Tensor, "d d d"],
+    operators: Float[Tensor, "o 3 3"],
+) -> list[tuple[Float[Tensor, "n 3 3"], Float[Tensor, "n 2"]]]:
+    """The poses, rotations and shifts, at which a map of this symmetry looks the same, operator by operator.
+
+    Its axes need not go through the centre of the box: a map turned by an operator S is the map moved by some o (voxels), and R·S
+    with the shift t + (R o)xy is the same view as R with t, which, applied to the image, centres the particle.
+    """
+    found = []
+    for operator in operators:
+        turned = move(volume.cpu(), Alignment(operator.T.cpu(), False, torch.zeros(3), 1.0, 0.0))
+        moved, *_ = phase_cross_correlation(turned.numpy(), volume.cpu().numpy(), upsample_factor=UPSAMPLING, normalization=None)
+        offset_px = torch.from_numpy(moved[::-1].copy()).float().to(rotation.device)  # (x, y, z)
+        found.append((rotation @ operator, shift_px + (rotation @ offset_px)[:, :2]))
+    return found
 
 
 def _near(a: Float[Tensor, "a 3 3"], b: Float[Tensor, "b 3 3"], within_deg: float = NEAR_DEG) -> Bool[Tensor, "a b"]:
