@@ -5,7 +5,8 @@
 Sets are folders of `benchmarks/datasets.py` or of `cryodrake simulate` with several structures; without any, a set of the built-in
 complex with and without some of its parts is made. Rows of the tables are true structures, columns classes. For comparison
 K maps begin together from random poses: with a flat prior, and held at equal shares (`training.bootstrap`). The share of images
-in the right class is after the best assignment of classes to structures, each class to one.
+in the right class is after the best assignment of classes to structures, each class to one. With `--gain` all images are shared
+among two maps, and the relative gain of likelihood is told, which a run without `--classes` compares with WORTHWHILE.
 """
 
 import argparse
@@ -54,6 +55,13 @@ def measure(data: Path, options: argparse.Namespace, seed: int) -> list[dict[str
     results = []
     began = time.perf_counter()
     mixture = making.first()
+    if options.gain:
+        gain, two = making.in_two(mixture, 0)
+        label = two.posterior.argmax(1)
+        return [
+            {"set": data.name, "seed": seed, "n": len(state)}
+            | judged(f"in two: {gain:+.3f}", time.perf_counter() - began, label, state)
+        ]
     while len(mixture.maps) < options.classes:
         mixture = making.with_another(mixture)
         results.append(judged(f"{len(mixture.maps)} found in turn", time.perf_counter() - began, mixture.label, state))
@@ -80,6 +88,9 @@ def main() -> None:
     parser.add_argument("sets", type=Path, nargs="*", help="simulated folders")
     parser.add_argument("--classes", type=int, default=2)
     parser.add_argument("--counts", type=int, nargs="*", default=[], help="images of each structure that are used")
+    parser.add_argument(
+        "--gain", action="store_true", help="only a split of all images in two, and what likelihood that brings, relatively"
+    )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON")
     options = parser.parse_args()

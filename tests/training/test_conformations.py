@@ -17,7 +17,7 @@ from cryodrake.training.events import QuietReporter
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.local_filter import BANDS
 from cryodrake.training.state import RunState
-from cryodrake.training.symmetry import mates
+from cryodrake.training.symmetry import mates, offsets_px
 
 OFF_DEG = 4.0
 
@@ -148,9 +148,9 @@ def test_of_poses_that_a_symmetry_makes_equal_the_right_one_is_taken(threefold, 
     config = SimulateConfig(out=tmp_path / "data", structures=(tmp_path / "map.mrc",), n=600, box=32, snr=0.5, shift_px=2, seed=6)
     store, true, true_shift_px, _ = posed(simulate(config))
     rotation, shift_px = true.clone(), true_shift_px.clone()
+    at_mates = mates(true, true_shift_px, group, offsets_px(volume, group))
     for rows, mate in ((slice(0, 75), 1), (slice(75, 150), 2)):
-        of_rows = mates(true[rows], true_shift_px[rows], volume, group)[mate]
-        rotation[rows], shift_px[rows] = of_rows
+        rotation[rows], shift_px[rows] = at_mates[0][mate, rows], at_mates[1][mate, rows]
     images, half = WeightedImages(store, store.noise, torch.ones(store.n)), torch.arange(store.n) % 2 + 1
     run = started(store, half, rotation, shift_px, refinement.half_maps(images, half, rotation, shift_px, 16.0, 0.42 * 32))
     run._choose_mates()

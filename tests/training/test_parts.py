@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
 from cryodrake.app.abinit import main
 from cryodrake.app.runner import open_job, run_job
 from cryodrake.data.simulation import simulate
@@ -51,6 +52,11 @@ def test_what_is_no_particle_becomes_a_class(job, dirty):
     assert "class 2 did not converge" in status["warnings"][-1]
     assert np.load(job / "latents.npy").shape == (len(empty), 1)
     assert JobFolder(job / "classes" / "class_01").status["converged"]
+    found = evaluate(EvaluateConfig(job=job, truth=dirty))
+    assert found.n_empty == empty.sum()
+    assert [part.n_empty for part in found.classes] == [int((empty & (label == c)).sum()) for c in (0, 1)]
+    assert f"Of {len(empty)} images {empty.sum()} hold no particle" in found.summary()
+    assert found.classes[0].rotation_error_median_deg < 5
 
 
 def test_a_run_killed_among_its_classes_goes_on_with_them(job, dirty, tmp_path, monkeypatch):

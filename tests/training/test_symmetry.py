@@ -8,7 +8,7 @@ from cryodrake.inference.reference import Reference
 from cryodrake.physics.disc import Disc
 from cryodrake.physics.rotations import axis_angle_to_matrix, geodesic_deg, random_rotations
 from cryodrake.physics.symmetry import operators
-from cryodrake.training.symmetry import mates, operators_of
+from cryodrake.training.symmetry import mates, offsets_px, operators_of
 
 
 def near(rotations, deg, g):
@@ -45,10 +45,10 @@ def test_mates_are_the_same_view_wherever_the_axis_is(threefold):
         return torch.view_as_complex(reference.slices(rotation, kxy)) * shift_phases(-shift_px, kxy, 32)
 
     expected = image(rotation, shift_px)
-    found = mates(rotation, shift_px, volume, group)
+    found = mates(rotation, shift_px, group, offsets_px(volume, group))
     torch.testing.assert_close(found[0][0], rotation)
-    torch.testing.assert_close(found[0][1], shift_px)
-    for mate in found:
+    torch.testing.assert_close(found[1][0], shift_px)
+    for mate in zip(*found, strict=True):
         assert float((image(*mate) - expected).norm() / expected.norm()) < 0.03
     uncorrected = image(rotation @ group[1], shift_px)
     assert float((uncorrected - expected).norm() / expected.norm()) > 0.3

@@ -10,12 +10,14 @@ from typing import Annotated
 
 import numpy as np
 import tyro
+from jaxtyping import Int
 
 from cryodrake.analysis.evaluate_classes import ClassMap
 from cryodrake.analysis.evaluate_maps import AlignedMap, evaluate_map
 from cryodrake.analysis.evaluate_poses import MatchedParticles, evaluate_poses
 from cryodrake.analysis.evaluate_result import EvaluationResult
 from cryodrake.analysis.evaluate_states import evaluate_states
+from cryodrake.analysis.job_states import read_array
 from cryodrake.errors import InputError
 
 
@@ -54,7 +56,8 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     of_all = MatchedParticles.read(config.job / "particles.star", truth).truth_rows
     maps = [ClassMap(folder, map_) for folder, (_, map_) in zip(folders, parts, strict=True)]
     states = evaluate_states(config.job, truth, None, of_all, None, maps)
-    return EvaluationResult(n=len(of_all), states=states, classes=tuple(result for result, _ in parts))
+    classes = tuple(result for result, _ in parts)
+    return EvaluationResult(n=len(of_all), n_empty=_n_empty(truth, of_all), states=states, classes=classes)
 
 
 def _symmetries(config: EvaluateConfig, n_classes: int) -> tuple[str, ...]:
@@ -82,4 +85,20 @@ def _of_job(config: EvaluateConfig, symmetry: str) -> tuple[EvaluationResult, Al
     error_deg = None if errors is None else errors.numpy().astype(np.float64)
     states = evaluate_states(config.job, truth, map_, rows, error_deg)
     # The map's hand and rotation stand where there is a map.
-    return EvaluationResult(**{"n": 0, "states": states} | on_poses | on_map), map_
+    n_empty = 0 if rows is None else _n_empty(truth, rows)
+    return EvaluationResult(**{"n": 0, "n_empty": n_empty, "states": states} | on_poses | on_map), map_
+
+
+def _n_empty(truth: Path, rows: Int[np.ndarray, " n"]) -> int:
+    """How many of these rows of the truth hold no particle.
+
+    Raises:
+        InputError: truth/empty.npy is damaged, or does not say it of each of them.
+    """
+    empty = read_array(truth / "empty.npy", "yes or no for each particle (n,)")
+    if empty is None:
+        return 0
+    if empty.ndim != 1 or empty.dtype != bool or len(empty) <= rows.max(initial=-1):
+        what = f"holds {empty.dtype} of shape {empty.shape}"
+        raise InputError(what, where=truth / "empty.npy", expected="yes or no for each particle of the truth")
+    return int(empty[rows].sum())

@@ -11,7 +11,7 @@ class EvaluationResult:
     """What was found; None where the job has no map, or no poses.
 
     Attributes:
-        n: particles compared.
+        n: particles compared; n_empty: of them those that by the truth are none (truth/empty.npy), whose poses count as wrong.
         fsc: unmasked FSC for shells 0 … d/2 of a box of box_A Å; `fsc_masked` in a soft mask around the true density.
         fsc05_A, fsc0143_A: resolutions at which it falls below the threshold.
         rotation_error_…_deg: angle to the true pose after the best global rotation and hand.
@@ -25,6 +25,7 @@ class EvaluationResult:
     """
 
     n: int
+    n_empty: int = 0
     box_A: float | None = None
     fsc: tuple[float, ...] | None = None
     fsc_auc: float | None = None
@@ -58,7 +59,8 @@ class EvaluationResult:
         on_classes = []
         for number, found in enumerate(self.classes, 1):
             on_classes += [f"Class {number}, {found.n:,} particles:", *(f"  {line}" for line in found.summary().split("\n"))]
-        return "\n".join([*_words_on_map(self), *_words_on_poses(self), *on_states, *on_classes])
+        on_empty = [f"Of {self.n:,} images {self.n_empty:,} hold no particle."] if self.n_empty else []
+        return "\n".join([*_words_on_map(self), *_words_on_poses(self), *on_empty, *on_states, *on_classes])
 
 
 def _words_on_map(result: EvaluationResult) -> list[str]:

@@ -37,7 +37,7 @@ from cryodrake.training.images import WeightedImages
 from cryodrake.training.solvent import EDGE, flatten_solvent, solvent_mask
 from cryodrake.training.state import RunState
 from cryodrake.training.subspace import SubspaceFit, canonical
-from cryodrake.training.symmetry import mates
+from cryodrake.training.symmetry import mates, offsets_px
 
 ROUNDS = 2  # in which images are posed anew, at most
 SETTLED = 0.75  # median pose change, as a fraction of the expected error, after which they are not posed again
@@ -168,25 +168,30 @@ class Conformations:
         """
         state = self.state
         order = len(state.operators)
-        for _ in range(max(1, MATES_ASKED // order) if order > 1 else 0):
+        if order == 1:
+            return
+        seen = in_box(in_box(flatten_solvent(self._mean(), self.mask), box_for_radius(self.radius, self.store.box)), self.store.box)
+        offset_px = offsets_px(seen, state.operators)
+        for _ in range(max(1, MATES_ASKED // order)):
             before = state.joint_rotation.clone()
             chosen = state.joint_rotation.clone(), state.joint_shift_px.clone()
             for taught, asked in ((1, 2), (2, 1)):
                 fit = self._fit(self._some(torch.nonzero(state.half == taught).squeeze(1), FITTED // 2), state.latents)
                 rows = torch.nonzero(state.half == asked).squeeze(1)
-                chosen[0][rows], chosen[1][rows] = self._likeliest_mates(fit, rows)
+                chosen[0][rows], chosen[1][rows] = self._likeliest_mates(fit, rows, offset_px)
                 stop_if_asked(self.reporter, state.phase)
             state.joint_rotation, state.joint_shift_px = chosen
             if float((geodesic_deg(before, state.joint_rotation) > searches.MOVED_DEG).float().mean()) < FEW_MATES:
                 break
 
-    def _likeliest_mates(self, fit: SubspaceFit, rows: Int64[Tensor, " m"]) -> tuple[Float[Tensor, "m 3 3"], Float[Tensor, "m 2"]]:
+    def _likeliest_mates(
+        self, fit: SubspaceFit, rows: Int64[Tensor, " m"], offset_px: Float[Tensor, "o 3"]
+    ) -> tuple[Float[Tensor, "m 3 3"], Float[Tensor, "m 2"]]:
         state, ball = self.state, raster(fit.volumes, fit.grid)
-        mean = flatten_solvent(in_box(fit.volumes[0], self.store.box), self.mask)
-        found = mates(state.joint_rotation[rows], state.joint_shift_px[rows], mean, state.operators)
-        likely = torch.stack([infer_about_poses(self.images, rows, *mate, ball, fit.grid).log_marginal for mate in found])
+        rotation, shift_px = mates(state.joint_rotation[rows], state.joint_shift_px[rows], state.operators, offset_px)
+        poses = zip(rotation, shift_px, strict=True)
+        likely = torch.stack([infer_about_poses(self.images, rows, *pose, ball, fit.grid).log_marginal for pose in poses])
         best, row = likely.argmax(0), torch.arange(len(rows), device=rows.device)
-        rotation, shift_px = (torch.stack(of_mates) for of_mates in zip(*found, strict=True))
         return rotation[best, row], shift_px[best, row]
 
     def _fit(self, rows: Int64[Tensor, " m"], guess: Float[Tensor, "n z"]) -> SubspaceFit:

@@ -113,20 +113,27 @@ class Classification:
     def split(self, mixture: Mixture, least: float) -> Mixture | None:
         """One class in two: that whose likelihood grows the most, as a share of what it is; None where that is below `least`."""
         best, maps, known = least, None, mixture.shift_probability
-        for c, volume in enumerate(mixture.maps):
+        for c in range(len(mixture.maps)):
             rows = torch.nonzero(mixture.label == c).squeeze(1)
             if len(rows) < LEAST_IMAGES:
                 continue
-            words = f"class {len(mixture.maps) + 1}: trying to split class {c + 1}"
-            start = self._start(rows, BALANCED, 2, len(mixture.maps) * (c + 2), words)
-            one = self._em(rows, volume[None], mixture.shift_probability[rows])
-            two = self._em(rows, start.volumes, start.shift_probability)
-            # Two maps of one thing are a finer grid of poses: that alone brings some per cent.
-            gain = (two.log_marginal - one.log_marginal) / max(one.log_marginal, LEAST_LOG_MARGINAL)
+            gain, two = self.in_two(mixture, c)
             if gain > best:
                 best, maps = gain, torch.cat([mixture.maps[:c], mixture.maps[c + 1 :], two.maps])
                 known = mixture.shift_probability.index_copy(0, rows, two.shift_probability)
         return None if maps is None else self._shared(maps, known)
+
+    def in_two(self, mixture: Mixture, c: int) -> "tuple[float, _Sharing]":
+        """The images of class c shared among two maps, and by how much likelier that makes them, as a share of what they were.
+
+        Two maps of one thing are a finer grid of poses: that alone brings some per cent.
+        """
+        rows = torch.nonzero(mixture.label == c).squeeze(1)
+        words = f"class {len(mixture.maps) + 1}: trying to split class {c + 1}"
+        start = self._start(rows, BALANCED, 2, len(mixture.maps) * (c + 2), words)
+        one = self._em(rows, mixture.maps[c][None], mixture.shift_probability[rows])
+        two = self._em(rows, start.volumes, start.shift_probability)
+        return (two.log_marginal - one.log_marginal) / max(one.log_marginal, LEAST_LOG_MARGINAL), two
 
     def _images(self, rows: Int64[Tensor, " m"]) -> WeightedImages:
         """Some of them, all with scale 1: while the map is poor nothing tells scales."""

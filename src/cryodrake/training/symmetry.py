@@ -45,24 +45,30 @@ def operators_of(rival: Float[Tensor, "n 3 3"]) -> Float[Tensor, "o 3 3"]:
     return torch.stack(found)
 
 
+def offsets_px(volume: Float[Tensor, "d d d"], operators: Float[Tensor, "o 3 3"]) -> Float[Tensor, "o 3"]:
+    """By how much (x, y, z) a map turned by each operator S, V(Sᵀk), lies beside itself: axes need not go through the centre.
+
+    The peak of the cross-correlation, to 1/UPSAMPLING of a voxel (Guizar-Sicairos, Thurman & Fienup 2008, Opt. Lett. 33, 156).
+    """
+    volume, found = volume.cpu(), []
+    for operator in operators.cpu():
+        turned = move(volume, Alignment(operator.T, False, torch.zeros(3), 1.0, 0.0))
+        moved, *_ = phase_cross_correlation(turned.numpy(), volume.numpy(), upsample_factor=UPSAMPLING, normalization=None)
+        found.append(torch.from_numpy(moved[::-1].copy()).float())  # from (z, y, x)
+    return torch.stack(found).to(operators.device)
+
+
 def mates(
     rotation: Float[Tensor, "n 3 3"],
     shift_px: Float[Tensor, "n 2"],
-    volume: Float[Tensor, "d d d"],
     operators: Float[Tensor, "o 3 3"],
-) -> list[tuple[Float[Tensor, "n 3 3"], Float[Tensor, "n 2"]]]:
-    """The poses, rotations and shifts, at which a map of this symmetry looks the same, operator by operator.
+    offset_px: Float[Tensor, "o 3"],
+) -> tuple[Float[Tensor, "o n 3 3"], Float[Tensor, "o n 2"]]:
+    """The poses at which a map of this symmetry looks the same: R·S with the shift t + (R o)xy, for R with the shift t.
 
-    Its axes need not go through the centre of the box: a map turned by an operator S is the map moved by some o (voxels), and R·S
-    with the shift t + (R o)xy is the same view as R with t, which, applied to the image, centres the particle.
+    Shifts are applied to the image and centre the particle; o is that of `offsets_px`.
     """
-    found = []
-    for operator in operators:
-        turned = move(volume.cpu(), Alignment(operator.T.cpu(), False, torch.zeros(3), 1.0, 0.0))
-        moved, *_ = phase_cross_correlation(turned.numpy(), volume.cpu().numpy(), upsample_factor=UPSAMPLING, normalization=None)
-        offset_px = torch.from_numpy(moved[::-1].copy()).float().to(rotation.device)  # (x, y, z)
-        found.append((rotation @ operator, shift_px + (rotation @ offset_px)[:, :2]))
-    return found
+    return rotation @ operators[:, None], shift_px + torch.einsum("nij,oj->oni", rotation, offset_px)[..., :2]
 
 
 def _near(a: Float[Tensor, "a 3 3"], b: Float[Tensor, "b 3 3"], within_deg: float = NEAR_DEG) -> Bool[Tensor, "a b"]:
