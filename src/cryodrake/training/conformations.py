@@ -174,13 +174,11 @@ class Conformations:
         offset_px = offsets_px(seen, state.operators)
         for _ in range(max(1, MATES_ASKED // order)):
             before = state.joint_rotation.clone()
-            chosen = state.joint_rotation.clone(), state.joint_shift_px.clone()
-            for taught, asked in ((1, 2), (2, 1)):
+            for taught, asked in ((1, 2), (2, 1)):  # one after the other: at once they would change places with each other
                 fit = self._fit(self._some(torch.nonzero(state.half == taught).squeeze(1), FITTED // 2), state.latents)
                 rows = torch.nonzero(state.half == asked).squeeze(1)
-                chosen[0][rows], chosen[1][rows] = self._likeliest_mates(fit, rows, offset_px)
+                state.joint_rotation[rows], state.joint_shift_px[rows] = self._likeliest_mates(fit, rows, offset_px)
                 stop_if_asked(self.reporter, state.phase)
-            state.joint_rotation, state.joint_shift_px = chosen
             if float((geodesic_deg(before, state.joint_rotation) > searches.MOVED_DEG).float().mean()) < FEW_MATES:
                 break
 

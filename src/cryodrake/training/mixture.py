@@ -31,9 +31,9 @@ SPACING_DEG = 15.0
 SHARED = Stage(12, SPACING_DEG, SCHEDULE[-1].last_radius, SCHEDULE[-1].last_radius, rate=1.0, momentum=0.5, is_whole=True)
 BALANCED = tuple(replace(stage, is_balanced=True) for stage in SCHEDULE)
 SETTLED = 0.01  # of the images that change their class: nearly none
-MANY = 1.5  # times as many as hold surprisingly much of it: then there is something else among them
+MANY = 1.5  # times as many as hold surprisingly much of it, where another class was asked for (unasked: `searches.misfits`)
 LEAST_IMAGES = 200  # that a map can begin with
-WORTHWHILE = 0.06  # relative gain of a split: three complexes 0.55, two 0.08, one 0.04 or less (docs/log.md)
+WORTHWHILE = 0.03  # relative gain of a split: one structure, still or moving, below 0, several 0.05 to 0.6 (docs/log.md)
 LEAST_LOG_MARGINAL = 1.0  # per image, of a class whose relative gain means anything
 FITTING = 0.0  # images that hold less of their map than this look for their shift again
 
@@ -126,7 +126,7 @@ class Classification:
     def in_two(self, mixture: Mixture, c: int) -> "tuple[float, _Sharing]":
         """The images of class c shared among two maps, and by how much likelier that makes them, as a share of what they were.
 
-        Two maps of one thing are a finer grid of poses: that alone brings some per cent.
+        Two maps of one thing may be a finer grid of poses, which brings some per cent where images are in their own references.
         """
         rows = torch.nonzero(mixture.label == c).squeeze(1)
         words = f"class {len(mixture.maps) + 1}: trying to split class {c + 1}"
