@@ -14,6 +14,7 @@ Poses are the true ones, so nothing else stands between the images and their sta
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,24 +69,26 @@ class Known:
         self.maps = [torch.from_numpy(read_map(volumes / f"state_{i:03d}.mrc")[0]) for i in self.numbers]
 
 
-def told_apart(known: Known, radius: float) -> list[Any]:
-    """By the true maps, at the one scale that fits all images best."""
-    store, references = known.store, [Reference.build(volume, radius) for volume in known.maps]
+def told_apart(known: Known, radius: float, maps: Sequence[Tensor], rows: Tensor) -> list[Any]:
+    """These images, by a map of each state, at the one scale that fits all of them best."""
+    store, references = known.store, [Reference.build(volume, radius) for volume in maps]
     k = store.disc.count(radius)
-    kxy, n = store.disc.kxy[:k], store.n
+    kxy, n = store.disc.kxy[:k], len(rows)
     cross, power = torch.zeros(n, len(references)), torch.zeros(n, len(references))
-    for block in torch.arange(n).split(BLOCK):
+    for of_block in torch.arange(n).split(BLOCK):
+        block = rows[of_block]
         matched, weight = known.images.matched(block, k)
         centred = matched * shift_phases(known.shift_px[block], kxy, store.box)
         for i, reference in enumerate(references):
             slices = torch.view_as_complex(reference.slices(known.rotation[block], kxy))
-            cross[block, i] = (centred.conj() * slices).real.sum(1)
-            power[block, i] = (weight * slices.abs().square()).sum(1)
-    own = torch.arange(n), torch.from_numpy(known.state)
+            cross[of_block, i] = (centred.conj() * slices).real.sum(1)
+            power[of_block, i] = (weight * slices.abs().square()).sum(1)
+    state = known.state[rows.numpy()]
+    own = torch.arange(n), torch.from_numpy(state)
     scale = float(cross[own].sum() / power[own].sum())
-    prior = torch.from_numpy(np.bincount(known.state) / n).log()
+    prior = torch.from_numpy(np.bincount(known.state) / store.n).log()
     answer = (2 * scale * cross - scale**2 * power + prior).argmax(1).numpy()
-    return [radius, len(references), adjusted_rand_score(known.state, answer), float((answer == known.state).mean())]
+    return [radius, len(references), adjusted_rand_score(state, answer), float((answer == state).mean())]
 
 
 def learned(known: Known, zdim: int) -> SubspaceFit:
@@ -164,7 +167,8 @@ def main() -> None:
     for name in options.sets:
         known = Known(datasets.make(name, options.data, options.shared), options.states)
         radii = (RADIUS, known.store.box / 2 - 1)
-        apart = [told_apart(known, radius) for radius in radii] if len(known.maps) > 1 else []
+        everyone = torch.arange(known.store.n)
+        apart = [told_apart(known, radius, known.maps, everyone) for radius in radii] if len(known.maps) > 1 else []
         rows, off = components(known, options.zdim), poses_off(known, options.zdim)
         print(f"\n{name}, {known.store.n} images")
         if apart:

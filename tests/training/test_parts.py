@@ -2,27 +2,33 @@
 
 import re
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
+from cryodrake.analysis.agreement import share_in_right_class
 from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
 from cryodrake.app.abinit import main
 from cryodrake.app.runner import open_job, run_job
+from cryodrake.data.halves import half_sets
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.inference.alignment import Alignment, move
+from cryodrake.inference.reference import in_box
 from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import read_map
+from cryodrake.io.particles import read_particles
 from cryodrake.physics.rotations import random_rotations
 from cryodrake.training import classes
 from cryodrake.training.abinit import AbinitRun
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.events import QuietReporter
-from cryodrake.training.mixture import Mixture
+from cryodrake.training.mixture import Classification, Mixture
 from cryodrake.training.parts import joined, placed, region, structures_of
+from cryodrake.training.refinement import FOLDS
 from cryodrake.training.state import RunState
 
 
@@ -72,7 +78,7 @@ def test_a_run_killed_among_its_classes_goes_on_with_them(job, dirty, tmp_path, 
 
 
 def test_one_structure_is_left_whole(finished, store):
-    """Not even a start is made from images that fit as badly as some always do."""
+    """Neither what fits badly, as some always does, nor a split of it all is taken for another."""
     _, tensors, meta = finished.load_latest()
     state = RunState.restore(tensors, meta, store.device)
     state.phase = "parts"
@@ -83,6 +89,25 @@ def test_one_structure_is_left_whole(finished, store):
     assert run.find_parts() is None
     assert state.phase == "join"
     assert torch.equal(state.rotation, before)
+
+
+def test_starts_may_agree_on_a_map_of_two_structures(mixture_of_two, posed, shortened, monkeypatch, tmp_path):
+    """The images are told apart all the same, unless they were said to be of one."""
+    shortened(monkeypatch)
+    data = mixture_of_two(300, 300)
+    store, _, _, truth = posed(data)
+    state = RunState.first(half_sets(read_particles(data / "particles.star").table, 0), store.noise, store.box, 1)
+    hybrid = Classification(store, 0.42, 0, QuietReporter()).first().maps[0]
+    state.maps = in_box(hybrid, store.box).expand(2, FOLDS, -1, -1, -1).clone()
+    state.starts, state.phase = [{"agreement": 0.9}, {"agreement": 0.9}], "parts"
+    config = AbinitConfig(particles=data / "particles.star", out=tmp_path, zdim=1)
+    found = AbinitRun(config, JobFolder(tmp_path), QuietReporter(), store, state).find_parts()
+    assert found is not None
+    assert share_in_right_class(found.label.numpy(), truth.numpy()) > 0.98
+    state.phase = "parts"
+    run = AbinitRun(replace(config, classes=1), JobFolder(tmp_path), QuietReporter(), store, state)
+    run.checkpoint = lambda: None
+    assert run.find_parts() is None
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,19 @@ def test_images_of_something_else_are_told_of(store):
     assert "surprisingly" not in judge(state, store).words
 
 
+def test_two_kinds_of_images_are_told_of(store):
+    """One structure's images hold more or less of the map, and a few hold far less; those of two hold this or that much."""
+    state, generator = a_state(store), torch.Generator().manual_seed(0)
+    noise = torch.randn(len(state.surprise), generator=generator)
+    outliers = torch.where(torch.arange(len(noise)) < 10, -8.0, noise)
+    for surprise in (noise, outliers):
+        state.surprise = surprise
+        assert "two kinds" not in judge(state, store).words
+    for share in (0.5, 0.3):
+        state.surprise = 0.4 * noise + torch.where(torch.arange(len(noise)) < share * len(noise), -1.0, 1.0)
+        assert "; the images are of two kinds" in judge(state, store).words
+
+
 @pytest.mark.parametrize(
     ("doubt", "words"),
     [

@@ -205,33 +205,44 @@ class AbinitRun:
     def find_parts(self) -> Mixture | None:
         """Poses of images that hold only a part of the structure, where states are asked for.
 
-        Where many images fit badly, or the starts did not agree, and the number of classes was left open: which there are, if
-        several. The run ends there.
+        Where the number of classes was left open: which structures there are, if several. The run ends there.
         """
         state = self.state
         if state.phase != "parts":
             return None
-        is_open = self.config.classes is None
-        is_hybrid = is_open and not starts.confirmed(state.starts)
-        if is_hybrid or len(searches.misfits(state.surprise)):
-            mixture = self._mixture(is_hybrid)
+        making = Classification(self.store, self.particle_radius_px / self.store.box, self.config.seed, self.reporter)
+        mixture, is_open = making.of_refined(state), self.config.classes is None
+        hybrid = self._hybrid(making, mixture) if is_open else None
+        if hybrid is not None:  # the first map is not the run's
+            mixture = self._all_classes(making, hybrid, splits=True)
             structures = structures_of(mixture)
-            if not is_hybrid:  # else the first map is no longer the run's
-                pose = PartPoses(self.images, state, self.reporter, self.particle_radius_px, self.config.seed, self._poll)
-                structures = pose.run(mixture, structures)
-            if len(structures) > 1 and is_open:
-                return joined(mixture, structures)
+        elif len(searches.misfits(state.surprise)):
+            mixture = self._all_classes(making, mixture, splits=False)
+            pose = PartPoses(self.images, state, self.reporter, self.particle_radius_px, self.config.seed, self._poll)
+            structures = pose.run(mixture, structures_of(mixture))
+        else:
+            structures = []
+        if len(structures) > 1 and is_open:
+            return joined(mixture, structures)
         state.phase = "join"
         self.checkpoint()
         return None
 
-    def _mixture(self, is_hybrid: bool) -> Mixture:
-        """A class more as long as many images fit none; of a map that may be a hybrid also what is worth a split."""
-        making = Classification(self.store, self.particle_radius_px / self.store.box, self.config.seed, self.reporter)
-        mixture = making.of_refined(self.state)
+    def _hybrid(self, making: Classification, one: Mixture) -> Mixture | None:
+        """Two classes, or one, to go on from where the map may be of several structures at once; None where it is of one.
+
+        Starts may agree on a hybrid: what tells is whether two maps of these images are worth it and of different structures.
+        """
+        two = making.split(one, WORTHWHILE)
+        if two is not None and len(structures_of(two)) > 1:
+            return two
+        return None if starts.confirmed(self.state.starts) else two or one
+
+    def _all_classes(self, making: Classification, mixture: Mixture, splits: bool) -> Mixture:
+        """A class more as long as many images fit none or, where maps may be hybrids, a split is worth while."""
         while len(mixture.maps) < MOST_CLASSES:
             another = making.apart(mixture, searches.misfits(mixture.surprise))
-            if another is None and is_hybrid:
+            if another is None and splits:
                 another = making.split(mixture, WORTHWHILE)
             if another is None:
                 break

@@ -34,6 +34,7 @@ SETTLED = 0.01  # of the images that change their class: nearly none
 MANY = 1.5  # times as many as hold surprisingly much of it, where another class was asked for (unasked: `searches.misfits`)
 LEAST_IMAGES = 200  # that a map can begin with
 WORTHWHILE = 0.03  # relative gain of a split: one structure, still or moving, below 0, several 0.05 to 0.6 (docs/log.md)
+ASKED = 10_000  # images of a class, at most, that tell whether it is worth a split
 LEAST_LOG_MARGINAL = 1.0  # per image, of a class whose relative gain means anything
 FITTING = 0.0  # images that hold less of their map than this look for their shift again
 
@@ -114,7 +115,7 @@ class Classification:
         """One class in two: that whose likelihood grows the most, as a share of what it is; None where that is below `least`."""
         best, maps, known = least, None, mixture.shift_probability
         for c in range(len(mixture.maps)):
-            rows = torch.nonzero(mixture.label == c).squeeze(1)
+            rows = _asked(mixture, c)
             if len(rows) < LEAST_IMAGES:
                 continue
             gain, two = self.in_two(mixture, c)
@@ -124,12 +125,14 @@ class Classification:
         return None if maps is None else self._shared(maps, known)
 
     def in_two(self, mixture: Mixture, c: int) -> "tuple[float, _Sharing]":
-        """The images of class c shared among two maps, and by how much likelier that makes them, as a share of what they were.
+        """The images of class c, or `ASKED` of them, shared among two maps, and by how much likelier that makes them, as a share.
 
         Two maps of one thing may be a finer grid of poses, which brings some per cent where images are in their own references.
         """
-        rows = torch.nonzero(mixture.label == c).squeeze(1)
-        words = f"class {len(mixture.maps) + 1}: trying to split class {c + 1}"
+        rows = _asked(mixture, c)
+        words = "asking whether there are two structures"
+        if len(mixture.maps) > 1:
+            words = f"class {len(mixture.maps) + 1}: trying to split class {c + 1}"
         start = self._start(rows, BALANCED, 2, len(mixture.maps) * (c + 2), words)
         one = self._em(rows, mixture.maps[c][None], mixture.shift_probability[rows])
         two = self._em(rows, start.volumes, start.shift_probability)
@@ -194,6 +197,12 @@ class Classification:
             amplitudes = image_amplitudes(self.store, [reference], of_class, rotation, shift_px, self.store.noise)
             surprise[mine] = amplitudes.surprise[mine]
         return surprise
+
+
+def _asked(mixture: Mixture, c: int) -> Int64[Tensor, " m"]:
+    """Images of class c, evenly spaced where they are very many."""
+    rows = torch.nonzero(mixture.label == c).squeeze(1)
+    return rows[:: max(1, -(-len(rows) // ASKED))]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.physics.fsc import crossing_shell, resolution_A
 from cryodrake.training.bootstrap import SCHEDULE
-from cryodrake.training.searches import misfits
+from cryodrake.training.searches import are_two_kinds, misfits
 from cryodrake.training.starts import confirmed
 from cryodrake.training.state import RunState
 
@@ -65,17 +65,22 @@ def last_moved_share(state: RunState) -> float | None:
 
 
 def words_on_misfits(state: RunState) -> str:
-    """Empty, or that images seem to be of something else: more than by chance hold surprisingly little of the map.
+    """Empty, or that images seem to be of something else: many hold surprisingly little of the map, or one kind of them holds less.
 
     Of parts of the structure it is known why.
     """
-    count = len(misfits(state.surprise[~state.is_part]))
-    if not count:
-        return ""
-    return (
-        f"; {count:,} images hold surprisingly little of the map: what is not a particle, or another structure, which one "
-        "class more (--classes) would tell apart"
-    )
+    surprise = state.surprise[~state.is_part]
+    if count := len(misfits(surprise)):
+        return (
+            f"; {count:,} images hold surprisingly little of the map: what is not a particle, or another structure, which one "
+            "class more (--classes) would tell apart"
+        )
+    if are_two_kinds(surprise):
+        return (
+            "; the images are of two kinds, of which one holds less of the map: two structures, which --classes 2 would tell "
+            "apart, or unequal contrast"
+        )
+    return ""
 
 
 def words_on_states(state: RunState) -> str:
