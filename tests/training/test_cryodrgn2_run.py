@@ -1,6 +1,7 @@
 """Whole runs of the preset, made short: what they leave, and that a stopped one goes on as if it had not been."""
 
 import functools
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -142,6 +143,8 @@ def test_the_verdict_claims_nothing(finished):
     assert finished.status["converged"] is None
     assert "no test of convergence" in finished.status["verdict"]
     assert "too good" in finished.status["verdict"]
+    told = [event for event in finished.events() if "moved_share" in event]
+    assert re.search(rf"found {told[-1]['moved_share']:.1%} of them elsewhere than the search before", finished.status["verdict"])
     assert 0 <= finished.status["confident_share"] <= 1
 
 

@@ -85,13 +85,16 @@ def write_latents(job: JobFolder, found: StatePosterior) -> Float[Tensor, "n z z
 def verdict(resolution: float, poses: PoseTable, history: list[dict[str, Any]]) -> tuple[str, dict[str, float]]:
     """In words, and the numbers."""
     share = float((poses.confidence > 0.9).float().mean())
-    changes = [epoch["mean_pose_change_deg"] for epoch in history if "mean_pose_change_deg" in epoch]
+    searches = [epoch for epoch in history if "mean_pose_change_deg" in epoch]
     words = (
         "the schedule is done, and it has no test of convergence of its own: look at the map. Half maps agree to "
         f"{resolution:.1f} Å (FSC 0.143), which is too good, as one network of all images gave them their poses"
     )
     numbers = {"resolution_A": resolution, "confident_share": share}
-    if changes:
-        words += f"; the last search turned images by {changes[-1]:.1f}° on average"
-        numbers["mean_pose_change_deg"] = changes[-1]
+    if searches:
+        numbers |= {name: searches[-1][name] for name in ("mean_pose_change_deg", "moved_share")}
+        words += (
+            f"; the last search, in the network as trained since, turned images by {numbers['mean_pose_change_deg']:.1f}° on "
+            f"average and found {numbers['moved_share']:.1%} of them elsewhere than the search before"
+        )
     return words, numbers

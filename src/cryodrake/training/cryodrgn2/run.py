@@ -30,6 +30,7 @@ from cryodrake.training.cryodrgn2.schedule import FLEXIBLE, RIGID, Schedule
 from cryodrake.training.cryodrgn2.search import search_poses, share_of_best
 from cryodrake.training.cryodrgn2.state import PoseTable, Progress, pack, unpack
 from cryodrake.training.events import AbstractReporter
+from cryodrake.training.searches import MOVED_DEG
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
@@ -132,6 +133,7 @@ class Cryodrgn2Run:
         shown = {}
         if self.schedule.searches(epoch):
             shown["mean_pose_change_deg"] = now.turned_deg / max(now.searched, 1)
+            shown["moved_share"] = now.moved / max(now.searched, 1)
             shown["confident_share"] = float((self.poses.confidence > 0.9).float().mean())
         self.reporter.step(now.done, loss=last["loss"], **shown)
         self.reporter.stage(f"epoch {epoch}", self.model.typical_map().cpu().numpy(), self.store.pixel_size_A, None)
@@ -170,7 +172,9 @@ class Cryodrgn2Run:
             members = rows[group.members]
             references = {radius: self._reference(group.field, radius) for radius in set(radii)}
             found = search_poses(self.images, members, references.__getitem__, radii, self.schedule)
-            now.turned_deg += float(geodesic_deg(poses.rotation[members], found.rotation[:, 0]).sum())
+            turned_deg = geodesic_deg(poses.rotation[members], found.rotation[:, 0])
+            now.turned_deg += float(turned_deg.sum())
+            now.moved += int((turned_deg > MOVED_DEG).sum())
             poses.rotation[members], poses.shift_px[members] = found.rotation[:, 0], found.shift_px[:, 0]
             poses.confidence[members] = share_of_best(found, self.schedule)
             if self.reporter.should_stop():

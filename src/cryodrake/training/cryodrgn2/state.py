@@ -17,7 +17,8 @@ from cryodrake.training.cryodrgn2.model import AbstractModel
 class Progress:
     """Attributes:
     epoch: at work, 0 while poses are random; done, searched: images of it that were trained on, and whose poses were found.
-    loss: sum over the images done; turned_deg: over those searched, of how far their rotations moved.
+    loss: sum over the images done; turned_deg: over those searched, of how far their rotations moved; moved: how many of them the
+        search found elsewhere than the one before.
     history: one entry per finished epoch.
     """
 
@@ -26,6 +27,7 @@ class Progress:
     searched: int = 0
     loss: float = 0.0
     turned_deg: float = 0.0
+    moved: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
