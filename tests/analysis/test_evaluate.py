@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,9 @@ def test_a_perfect_job_is_found_to_be_perfect(tmp_path, truth, mirrored):
     assert (result.hand, result.hand_of_poses) == (("mirrored",) * 2 if mirrored else ("same",) * 2)
     assert result.share_within_10_deg == 1
     assert "right" in result.summary()
+    elsewhere = replace(result, rotation_error_median_deg=120.0, share_within_10_deg=0.1)
+    assert "yet the map is right" in elsewhere.summary()  # what a symmetry does to poses compared without it
+    assert "the structure was not found" in replace(elsewhere, fsc_auc_masked=0.4).summary()
     again = json.loads(result.to_json())
     assert again["rotation_error_median_deg"] == result.rotation_error_median_deg
     assert again["fsc"] == list(result.fsc)

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 
 from cryodrake.analysis.evaluate_states_result import StatesResult
 
+MAP_IS_RIGHT = 0.6  # FSC-AUC within the mask: a map of two complexes at once has 0.4
+
 
 @dataclass(frozen=True)
 class EvaluationResult:
@@ -83,6 +85,8 @@ def _words_on_poses(result: EvaluationResult) -> list[str]:
         verdict = "right"
     elif median <= 10:
         verdict = "nearly right"
+    elif (result.fsc_auc_masked or 0.0) > MAP_IS_RIGHT:
+        verdict = "not the true ones, yet the map is right: poses that a symmetry makes equal need --symmetry (axes as in RELION)"
     elif result.share_within_10_deg > 0.2:  # type: ignore[operator]
         verdict = "right for some particles only"
     else:
