@@ -71,6 +71,7 @@ def test_the_joint_of_chains_is_where_they_touch():
     cut = cut_by_chains(body, ["B"])
     assert np.allclose(cut.joint_A, [0, 17, 0], atol=0.5)
     assert np.allclose(cut.away, [0, 1, 0], atol=0.05)
+    assert np.array_equal(cut_by_chains(body, ["[B-Z]"]).part, cut.part)
 
 
 def test_chains_that_are_not_there_or_all_of_them_are_refused(dumbbell):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -59,18 +60,18 @@ class AtomBody(AbstractBody):
         """Some of the atoms, in their order."""
         return AtomBody(self.positions_A[chosen], self.weights[chosen], self.chain[chosen], self.identity[chosen])
 
-    def of_chains(self, names: Sequence[str], option: str) -> Bool[np.ndarray, " a"]:
-        """Which atoms belong to these chains.
+    def of_chains(self, patterns: Sequence[str], option: str) -> Bool[np.ndarray, " a"]:
+        """Which atoms belong to these chains, named as files are in a shell (* ? [A-F]).
 
         Raises:
             InputError: there is no such chain; the message is about `option`.
         """
         there = list(dict.fromkeys(self.chain.tolist()))
-        missing = [name for name in names if name not in there]
+        missing = [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in there)]
         if missing:
             listed = f"some of {', '.join(there[:100])}{' …' if len(there) > 100 else ''}"
             raise InputError(f"there is no chain {', '.join(missing)}", where=option, expected=listed)
-        return np.isin(self.chain, list(names))
+        return np.isin(self.chain, [name for name in there if any(fnmatchcase(name, pattern) for pattern in patterns)])
 
     def mass(self) -> Mass:
         return Mass(self.positions_A, self.weights)

@@ -1,7 +1,6 @@
 """Composition: one model with and without some of its chains."""
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 import numpy as np
 from jaxtyping import Bool
@@ -45,12 +44,7 @@ def _parse(subset: str) -> tuple[str, bool, list[str]]:
 
 def _is_there(model: AtomBody, subset: str) -> Bool[np.ndarray, " a"]:
     _, are_missing, patterns = _parse(subset)
-    names = list(dict.fromkeys(model.chain.tolist()))
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise InputError(f"{subset!r}: there is no chain {pattern}", where="--subsets", expected=f"some of {', '.join(names)}")
-    chosen = [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
-    is_there = np.isin(model.chain, chosen) ^ are_missing
+    is_there = model.of_chains(patterns, "--subsets") ^ are_missing
     if not is_there.any():
         raise InputError(f"{subset!r} leaves nothing", where="--subsets", expected=_EXPECTED)
     return is_there

@@ -44,7 +44,7 @@ class SimulateConfig:
     to_deg: float = 25.0
     """Angle of a hinge's last state, degrees."""
     moving: tuple[str, ...] = ()
-    """Chains that move, such as A,B; the built-in complex has A to N. Default: what lies beyond a plane (moving_share)."""
+    """Chains that move, such as A,B or [A-F]; the built-in complex has A to N. Default: what lies beyond a plane (moving_share)."""
     moving_share: float = 0.35
     """Share of the mass that moves: the part beyond a plane across the structure's longest axis."""
     subsets: tuple[str, ...] = ()
