@@ -20,10 +20,13 @@ from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import read_particles
 from cryodrake.training import classes, mixture
+from cryodrake.training.bootstrap import KEPT_SHIFTS
 from cryodrake.training.classes import by_size
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.events import QuietReporter
 from cryodrake.training.mixture import Classification, Mixture
+from cryodrake.training.refinement import FOLDS
+from cryodrake.training.state import RunState
 
 LARGE, SMALL = 400, 200
 
@@ -164,6 +167,17 @@ def test_small_classes_are_dissolved():
     assert found.maps[:, 0, 0, 0].tolist() == [2.0, 0.0]
     assert torch.bincount(found.label).tolist() == [420, 180]
     torch.testing.assert_close(found.posterior.sum(1), torch.ones(600))
+
+
+def test_images_of_a_refined_map_are_looked_for_where_they_are(store):
+    """At the nodes about their shifts: elsewhere the map would seem worse than two that are free to look."""
+    state = RunState.first(torch.ones(store.n, dtype=torch.long), store.noise, store.box)
+    state.maps = torch.zeros(2, FOLDS, store.box, store.box, store.box)
+    state.shift_px = torch.randn(store.n, 2, generator=torch.Generator().manual_seed(0))
+    making = Classification(store, 0.42, 0, QuietReporter())
+    likeliest = making.of_refined(state).shift_probability.topk(KEPT_SHIFTS, dim=1).indices
+    distance = torch.cdist(state.shift_px, making.lattice_px)
+    torch.testing.assert_close(distance.gather(1, likeliest), distance.topk(KEPT_SHIFTS, dim=1, largest=False).values)
 
 
 def test_few_images_are_not_parted(mixed):

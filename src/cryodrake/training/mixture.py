@@ -82,14 +82,13 @@ class Classification:
     def of_refined(self, state: RunState) -> Mixture:
         """One class of all images, as a refinement has left it."""
         box = box_for_radius(min(SHARED.last_radius, self.store.box / 2), self.store.box)
-        known = self._nearest_shifts(state.shift_px)
+        known = self._near_shifts(state.shift_px)
         everyone = torch.ones(self.store.n, 1, device=self.store.device)
         return Mixture(in_box(state.maps.mean((0, 1)), box)[None], everyone, known, state.surprise)
 
-    def _nearest_shifts(self, shift_px: Float[Tensor, "n 2"]) -> Float[Tensor, "n t"]:
-        """All probability at the node of the lattice that is closest."""
-        nearest = torch.cdist(shift_px, self.lattice_px).argmin(1)
-        return torch.nn.functional.one_hot(nearest, len(self.lattice_px)).float()
+    def _near_shifts(self, shift_px: Float[Tensor, "n 2"]) -> Float[Tensor, "n t"]:
+        """Nearly all probability at the nodes of the lattice that are closest."""
+        return torch.softmax(-0.5 * (torch.cdist(shift_px, self.lattice_px) / SHIFT_STEP_PX).square(), 1)
 
     def with_another(self, mixture: Mixture) -> Mixture:
         """One class more, or as many as before where none is large enough to be parted."""
@@ -121,7 +120,8 @@ class Classification:
             gain, two = self.in_two(mixture, c)
             if gain > best:
                 best, maps = gain, torch.cat([mixture.maps[:c], mixture.maps[c + 1 :], two.maps])
-                known = mixture.shift_probability.index_copy(0, rows, two.shift_probability)
+                anew = mixture.shift_probability.index_fill(0, torch.nonzero(mixture.label == c).squeeze(1), 0)
+                known = anew.index_copy(0, rows, two.shift_probability)
         return None if maps is None else self._shared(maps, known)
 
     def in_two(self, mixture: Mixture, c: int) -> "tuple[float, _Sharing]":
