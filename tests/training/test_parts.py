@@ -92,7 +92,7 @@ def test_one_structure_is_left_whole(finished, store):
 
 
 def test_starts_may_agree_on_a_map_of_two_structures(mixture_of_two, posed, shortened, monkeypatch, tmp_path):
-    """The images are told apart all the same, unless they were said to be of one."""
+    """The images are told apart all the same, with states and without, unless they were said to be of one."""
     shortened(monkeypatch)
     data = mixture_of_two(300, 300)
     store, _, _, truth = posed(data)
@@ -104,10 +104,18 @@ def test_starts_may_agree_on_a_map_of_two_structures(mixture_of_two, posed, shor
     found = AbinitRun(config, JobFolder(tmp_path), QuietReporter(), store, state).find_parts()
     assert found is not None
     assert share_in_right_class(found.label.numpy(), truth.numpy()) > 0.98
-    state.phase = "parts"
-    run = AbinitRun(replace(config, classes=1), JobFolder(tmp_path), QuietReporter(), store, state)
-    run.checkpoint = lambda: None
-    assert run.find_parts() is None
+    one = AbinitRun(replace(config, classes=1), JobFolder(tmp_path), QuietReporter(), store, state)
+    one.checkpoint = lambda: None
+    assert one.find_parts() is None
+    rigid = replace(config, zdim=0)
+    state.phase, state.surprise = "parts", torch.randn(store.n, generator=torch.Generator().manual_seed(0))
+    assert not AbinitRun(rigid, JobFolder(tmp_path), QuietReporter(), store, state).asks_for_parts
+    state.surprise = torch.where(truth == 0, 1.0, -1.0) + 0.1 * state.surprise
+    run = AbinitRun(rigid, JobFolder(tmp_path), QuietReporter(), store, state)
+    assert run.asks_for_parts
+    found = run.find_parts()
+    assert found is not None
+    assert share_in_right_class(found.label.numpy(), truth.numpy()) > 0.98
 
 
 @pytest.fixture(scope="module")

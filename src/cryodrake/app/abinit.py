@@ -10,8 +10,7 @@ from cryodrake.training.events import AbstractReporter
 
 def main(config: AbinitConfig) -> None:
     """Runs the job, by the modules that it needs alone, and says which files to open."""
-    is_one = config.classes == 1 or (config.classes is None and config.zdim == 0)
-    run = _run_published if config.preset == "cryodrgn2" else _run_one if is_one else _run_classes
+    run = _run_published if config.preset == "cryodrgn2" else _run_one if config.classes == 1 else _run_classes
     print(words_to_open(run_job(config, "abinit", run)))
 
 

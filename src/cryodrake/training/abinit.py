@@ -1,6 +1,7 @@
 """Ab initio reconstruction: particles in, poses, maps and a neural field out."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -68,7 +69,7 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter) -> Non
     """The whole job, as one structure, from its last checkpoint if there is one."""
     torch.manual_seed(config.seed)
     particles, store = load(config, job, reporter)
-    reconstruct(config, job, reporter, particles, store)
+    reconstruct(replace(config, classes=1), job, reporter, particles, store)
 
 
 def reconstruct(
@@ -199,8 +200,13 @@ class AbinitRun:
         while self.state.phase == "refine":
             self._iterate()
             if settling.is_settled(self.state.history, self.store.n):
-                self.state.phase = "parts" if self.config.zdim else "join"
+                self.state.phase = "parts" if self.asks_for_parts else "join"
             self.checkpoint()
+
+    @property
+    def asks_for_parts(self) -> bool:
+        """Whether `find_parts` is worth its time: for states, and where one map seems to be of two structures."""
+        return self.config.zdim > 0 or (self.config.classes is None and searches.are_two_kinds(self.state.surprise))
 
     def find_parts(self) -> Mixture | None:
         """Poses of images that hold only a part of the structure, where states are asked for.
@@ -216,7 +222,7 @@ class AbinitRun:
         if hybrid is not None:  # the first map is not the run's
             mixture = self._all_classes(making, hybrid, splits=True)
             structures = structures_of(mixture)
-        elif len(searches.misfits(state.surprise)):
+        elif self.config.zdim and len(searches.misfits(state.surprise)):
             mixture = self._all_classes(making, mixture, splits=False)
             pose = PartPoses(self.images, state, self.reporter, self.particle_radius_px, self.config.seed, self._poll)
             structures = pose.run(mixture, structures_of(mixture))

@@ -1,5 +1,5 @@
 """Several structures in one set of images. Classes are told apart first (`training.mixture`), as many as `--classes` asks for;
-without it, with states, the images are taken to be of one structure until many fit badly. Then each class is a job of its own in
+without it the images are taken to be of one structure until they prove to be of several. Then each class is a job of its own in
 JOB/classes/class_01, class_02, …, on its images alone, with all that a job leaves, states included.
 
 Class 1 has the most images. The job itself holds what belongs to all images: particles.star with every pose and rlnClassNumber,

@@ -65,8 +65,8 @@ class AbinitConfig(InputOptions):
     zdim: int = 0
     """Dimensions of each particle's state; 0 means one rigid structure."""
     classes: int | None = None
-    """Number of different structures to tell apart; each is then a job of its own, with states where zdim is given. Default: one;
-    with zdim, one more whenever many images fit none."""
+    """Number of different structures to tell apart; each is then a job of its own, with states where zdim is given. Default: one,
+    or as many as the images prove to be of; with zdim, also one for what is no particle."""
     preset: Literal["default", "cryodrgn2"] = "default"
     """The algorithm: our own, or cryoDRGN2's as published (30 epochs, a search in every fifth; hours where ours takes minutes)."""
     latents: Literal["encoder", "table"] = "encoder"

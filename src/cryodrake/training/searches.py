@@ -11,7 +11,7 @@ from cryodrake.training.state import RunState
 SURE = 0.9
 SURPRISING = -2.0  # standard deviations: an image that holds so much less of the map than others do is searched again
 MANY_MISFITS = 0.03  # of the images, beyond as many as hold surprisingly much of it: runs on one structure stay below 0.02
-FLAT = 5 / 9  # bimodality of a flat distribution; of images of one structure 0.32 to 0.35, as of a normal one
+TWO_KINDS = 0.45  # bimodality: of images of one structure 0.32 to 0.35, as of a normal distribution; of a flat one 0.56
 MOVED_DEG = 15.0  # a pose that a search finds this far off was in a wrong basin
 ROWS_PER_PROGRESS = 2500
 
@@ -31,7 +31,7 @@ def are_two_kinds(surprise: Float[Tensor, " n"]) -> bool:
     """
     held = surprise.clamp(2 * SURPRISING, -2 * SURPRISING).double()  # a few far off would hide the rest
     m2, m3, m4 = ((held - held.mean()).pow(power).mean() for power in (2, 3, 4))
-    return bool(m3.square() + m2.pow(3) > FLAT * m4 * m2)
+    return bool(m3.square() + m2.pow(3) > TWO_KINDS * m4 * m2)
 
 
 def is_sure(state: RunState, rows: Int64[Tensor, " m"]) -> Bool[Tensor, " m"]:

@@ -19,7 +19,8 @@ class RunState:
     """The homogeneous run. n particles, g optics groups, s shells, d box.
 
     Attributes:
-        phase: what comes next: "bootstrap", "refine", "parts" (where zdim is not 0), "join", "states" (likewise) or "finish".
+        phase: what comes next: "bootstrap", "refine", "parts" (where zdim is not 0 or images are of two kinds), "join", "states"
+            (where zdim is not 0) or "finish".
         iteration: refinement iterations done; active: number of images in use, all of them before it ends.
         radius: Fourier radius of the next search, cycles per box.
         rotation, shift_px: current poses; half: 1 or 2.
