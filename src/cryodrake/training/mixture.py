@@ -35,7 +35,7 @@ MANY = 1.5  # times as many as hold surprisingly much of it, where another class
 LEAST_IMAGES = 200  # that a map can begin with
 WORTHWHILE = 0.03  # relative gain of a split: one structure, still or moving, below 0, several 0.05 to 0.6 (docs/log.md)
 ASKED = 10_000  # images of a class, at most, that tell whether it is worth a split
-LEAST_LOG_MARGINAL = 1.0  # per image, of a class whose relative gain means anything
+LEAST_LOG_MARGINAL = 10.0  # per image, of a class whose relative gain means anything: noise alone has 1
 FITTING = 0.0  # images that hold less of their map than this look for their shift again
 
 
