@@ -50,15 +50,15 @@ TOTAL = str(sum(range(50)))
 
 
 def stand_in():
-    module = types.ModuleType("cryodrake.training.abinit")
-    module.run = count
+    module = types.ModuleType("cryodrake.training.classes")
+    module.run = lambda config, job, reporter, open_part: count(config, job, reporter)
     return module
 
 
 @pytest.fixture
 def run_main(capsys, monkeypatch):
     """The command in this process, with the stand-in: its exit code, and what it said."""
-    monkeypatch.setitem(sys.modules, "cryodrake.training.abinit", stand_in())
+    monkeypatch.setitem(sys.modules, "cryodrake.training.classes", stand_in())
     monkeypatch.delitem(sys.modules, "cryodrake.app.abinit", raising=False)
 
     def run(*arguments):
@@ -71,7 +71,7 @@ def run_main(capsys, monkeypatch):
 def start(*arguments, before="pass"):
     """The same in a process of its own."""
     script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_cli; {before}\n"
-    script += "sys.modules['cryodrake.training.abinit'] = test_cli.stand_in()\n"
+    script += "sys.modules['cryodrake.training.classes'] = test_cli.stand_in()\n"
     script += "from cryodrake.app.cli import entry; entry()"
     command = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -39,8 +39,8 @@ def work(config, job, reporter):
 
 
 def stand_in():
-    module = types.ModuleType("cryodrake.training.abinit")
-    module.run = work
+    module = types.ModuleType("cryodrake.training.classes")
+    module.run = lambda config, job, reporter, open_part: work(config, job, reporter)
     return module
 
 
@@ -48,7 +48,7 @@ def stand_in():
 def project(tmp_path, monkeypatch):
     """A project's folder with an External job that RELION has begun, so that it is not empty."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "cryodrake.training.abinit", stand_in())
+    monkeypatch.setitem(sys.modules, "cryodrake.training.classes", stand_in())
     monkeypatch.setattr("cryodrake.app.runner.draw", lambda job, reporter: None)
     folder = tmp_path / "External" / "job001"
     folder.mkdir(parents=True)
@@ -69,7 +69,7 @@ def marks(folder):
 
 
 def test_success_leaves_the_mark_and_the_nodes_of_all_versions(project):
-    assert call("--zdim", "3", "--classes", "1") == 0
+    assert call("--zdim", "3") == 0
     assert marks(project) == {"RELION_JOB_EXIT_SUCCESS"}
     assert (project / "cryodrake" / "maps" / "total.txt").read_text() == "3 1"
     nodes = read_star(project / "RELION_OUTPUT_NODES.star").table("output_nodes")
@@ -109,7 +109,7 @@ def test_a_finished_job_that_is_continued_stays_so(project):
 
 def test_the_abort_file_stops_it_and_it_goes_on_from_there(project):
     script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_relion_external as t\n"
-    script += "sys.modules['cryodrake.training.abinit'] = t.stand_in(); from cryodrake.app.cli import entry; entry()"
+    script += "sys.modules['cryodrake.training.classes'] = t.stand_in(); from cryodrake.app.cli import entry; entry()"
     arguments = ["relion-external", "--o", "External/job001/", "--in_parts", "a.star", "--seed", "3"]
     process = subprocess.Popen([sys.executable, "-c", script, *arguments], stderr=subprocess.PIPE, text=True)
     while not (project / "cryodrake" / "status.json").exists():
@@ -171,14 +171,14 @@ def test_relions_pipeliner_runs_it_and_takes_its_nodes(project, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
         f"#!{sys.executable}\nimport sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}\n"
-        "import test_relion_external as t; sys.modules['cryodrake.training.abinit'] = t.stand_in()\n"
+        "import test_relion_external as t; sys.modules['cryodrake.training.classes'] = t.stand_in()\n"
         "from cryodrake.app.cli import entry; entry()\n"
     )
     program.chmod(0o755)
     (tmp_path / "a.star").write_text("data_\n\nloop_\n_rlnImageName #1\n1@a.mrcs\n")
     values = {
         "do_queue": "No", "fn_exe": f'"{program} relion-external"', "in_part": "a.star", "min_dedicated": "1", "nr_threads": "1",
-        "param1_label": "zdim", "param1_value": "2", "param2_label": "classes", "param2_value": "1",
+        "param1_label": "zdim", "param1_value": "2", "param2_label": "seed", "param2_value": "7",
         "qsub": "qsub", "qsubscript": "none", "queuename": "none", "other_args": '""',
     }  # fmt: skip
     values |= {name: '""' for name in ("in_3dref", "in_coords", "in_mask", "in_mic", "in_mov")}
