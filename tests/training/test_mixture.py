@@ -9,6 +9,7 @@ import pytest
 import starfile
 import torch
 
+from cryodrake.analysis.agreement import share_in_right_class
 from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
 from cryodrake.analysis.job_states import require_latents_of_one_model
 from cryodrake.app.abinit import main
@@ -194,6 +195,15 @@ def test_only_what_gains_by_it_is_split(mixed, store, shortened, monkeypatch):
         making = Classification(images, 0.42, 0, QuietReporter())
         found = making.split(making.first(), mixture.WORTHWHILE)
         assert (found and len(found.maps)) == n_classes
+
+
+def test_some_images_are_split_and_all_are_shared(mixed, monkeypatch):
+    """Shifts of the others are looked for anew: those they had were of another map."""
+    monkeypatch.setattr(mixture, "ASKED", 300)
+    making = Classification(CoefficientStore.build(read_particles(mixed / "particles.star")), 0.42, 0, QuietReporter())
+    found = making.split(making.first(), -np.inf)
+    others = slice(1, None, 2)  # every second one was asked
+    assert share_in_right_class(found.label.numpy()[others], np.load(mixed / "truth" / "state.npy")[others]) > 0.95
 
 
 @pytest.mark.parametrize("wrong", [{"classes": 0}, {"classes": 2, "preset": "cryodrgn2"}])
