@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import BFloat16, Float, Int64
 from torch import Tensor
 
 from cryodrake.inference.likelihood import shift_phases
@@ -29,39 +29,63 @@ NOTHING = 1e-4  # of the largest entry in a row of M⁻¹, which is the identity
 
 @final
 @dataclass(frozen=True, eq=False)
+class FoldGradients:
+    """The sums of each fold, of both half sets, from which a step with or without a fold is made.
+
+    Gradients are kept in half precision: its error, a few thousandths, is far below their noise, and they are large.
+    """
+
+    gradient: BFloat16[Tensor, "f r v 2"]
+    weight: Float[Tensor, "f v"]
+
+    @classmethod
+    def nothing(cls, r: int, grid: BallGrid, device: torch.device) -> "FoldGradients":
+        """Of no images yet."""
+        gradient = torch.zeros(FOLDS, r, grid.n_voxels, 2, dtype=torch.bfloat16, device=device)
+        return cls(gradient, torch.zeros(FOLDS, grid.n_voxels, device=device))
+
+    def add(self, fold: int, sums: Float[Tensor, "r v 3"]) -> None:
+        """Of further images of a fold, as `component_sums` makes them."""
+        for kept, own in zip(self.gradient[fold], sums, strict=True):
+            kept += own[:, :2]
+        self.weight[fold] += sums[0, :, 2]
+
+    def steps(self, moment: Float[Tensor, "r r"], grid: BallGrid, but: int | None = None) -> Iterator[Float[Tensor, "d d d"]]:
+        """(D M)⁻¹ G as densities, component by component, of all folds or all but one."""
+        folds = [fold for fold in range(FOLDS) if fold != but]
+        weight = self.weight[folds].sum(0)
+        for row in torch.linalg.inv(moment):
+            mixed = torch.zeros(grid.n_voxels, 3, device=weight.device)
+            mixed[:, 2] = weight
+            for s in torch.nonzero(row.abs() > NOTHING * row.abs().max()).flatten().tolist():
+                for fold in folds:
+                    mixed[:, :2].add_(self.gradient[fold, s], alpha=float(row[s]))
+            yield solve(symmetrise(mixed, grid), grid, ridge=RIDGE)
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class ComponentStep:
     """A Newton step from `start`.
 
     Attributes:
         start: (r d d d), nothing beyond the grid's radius. volumes: where the step leads, from all images.
-        sums: of all images, as `component_sums` makes them.
+        folds: what it is made of.
         moment: mean E[a aᵀ].
         noise: variance of the noise of each component of all images, in each of the local filter's bands.
     """
 
     start: Float[Tensor, "r d d d"]
     volumes: Float[Tensor, "r d d d"]
-    sums: Float[Tensor, "r v 3"]
+    folds: FoldGradients
     moment: Float[Tensor, "r r"]
     noise: Float[Tensor, "r b"]
     grid: BallGrid
 
-    def without(self, fold: Float[Tensor, "r v 3"]) -> Float[Tensor, "r d d d"]:
-        """From all images but those that these sums are of."""
-        found = steps(self.sums, self.moment, self.grid, fold)
+    def without(self, fold: int) -> Float[Tensor, "r d d d"]:
+        """From all images but those of a fold, of both half sets."""
+        found = self.folds.steps(self.moment, self.grid, fold)
         return torch.stack([v + change for v, change in zip(self.start, found, strict=True)])
-
-
-def steps(
-    sums: Float[Tensor, "r v 3"], moment: Float[Tensor, "r r"], grid: BallGrid, fold: Float[Tensor, "r v 3"] | None = None
-) -> Iterator[Float[Tensor, "d d d"]]:
-    """(D M)⁻¹ G as densities, component by component, of these sums without those of a fold."""
-    for row in torch.linalg.inv(moment):
-        mixed = torch.zeros_like(sums[0])
-        for s in torch.nonzero(row.abs() > NOTHING * row.abs().max()).flatten().tolist():
-            mixed += row[s] * (sums[s] if fold is None else sums[s] - fold[s])
-        mixed[:, 2] = sums[0, :, 2] if fold is None else sums[0, :, 2] - fold[0, :, 2]  # the denominator, once
-        yield solve(symmetrise(mixed, grid), grid, ridge=RIDGE)
 
 
 def component_sums(
@@ -72,16 +96,14 @@ def component_sums(
     states: States,
     ball: Float[Tensor, "v r2"],
     grid: BallGrid,
-    sums: Float[Tensor, "r v 3"] | None = None,
 ) -> Float[Tensor, "r v 3"]:
     """Gradient (re, im) of the expected log likelihood at the components `ball`, and its denominator, of these images.
 
-    They are added to `sums`, which is returned, or to zeros; mates on the plane kx = 0 are left to `steps`. Component by
-    component: their sums are large, and each added to while it is in the cache.
+    Mates on the plane kx = 0 are left to `FoldGradients.steps`. Component by component: their sums are large, and each added to
+    while it is in the cache.
     """
     kxy = images.disc.kxy[: images.disc.count(grid.radius)]
-    if sums is None:
-        sums = ball.new_zeros(ball.shape[1] // 2, grid.n_voxels, 3)
+    sums = ball.new_zeros(ball.shape[1] // 2, grid.n_voxels, 3)
     step = max(1, POINTS_PER_BLOCK // len(kxy))
     for i in range(0, len(rows), step):
         block = slice(i, i + step)
@@ -106,8 +128,8 @@ def component_step(
 ) -> ComponentStep:
     """The step from `start` up to `radius`, beyond which nothing is kept.
 
-    The sums of one half set and of all images are there one after the other, never side by side: they are large. The other
-    half set's map is what, with this one's, has the map of all for its mean.
+    One half set's map is made when its folds are summed, before the other's are added to them; the other half set's is what,
+    with this one's, has the map of all for its mean.
 
     Args:
         label: as in `refinement.fold_labels`.
@@ -117,18 +139,19 @@ def component_step(
     within = (torch.arange(start.shape[-1] // 2 + 1, device=start.device) <= radius).float()
     start = torch.stack([apply_filter(volume, within) for volume in start])
     moment = states.moments.mean(0)
-    ball = raster(start, grid)
-    first, second = (torch.nonzero(label // FOLDS == h).squeeze(1) for h in (0, 1))
-    sums = component_sums(images, first, rotation[first], shift_px[first], states[first], ball, grid)
-    half = list(steps(sums, moment, grid))
-    sums = component_sums(images, second, rotation[second], shift_px[second], states[second], ball, grid, sums)
+    ball, folds, half = raster(start, grid), FoldGradients.nothing(len(start), grid, start.device), []
+    for number in range(2 * FOLDS):
+        rows = torch.nonzero(label == number).squeeze(1)
+        folds.add(number % FOLDS, component_sums(images, rows, rotation[rows], shift_px[rows], states[rows], ball, grid))
+        if number == FOLDS - 1:
+            half = list(folds.steps(moment, grid))
     del ball
     volumes, noise = start.clone(), []
-    for volume, change, change_of_half in zip(volumes, steps(sums, moment, grid), half, strict=True):
+    for volume, change, change_of_half in zip(volumes, folds.steps(moment, grid), half, strict=True):
         of_half = flatten_solvent(volume + change_of_half, mask)
         of_all = flatten_solvent(volume.add_(change), mask)
         noise.append(band_noise(torch.stack([of_half, 2 * of_all - of_half]), mask))
-    return ComponentStep(start, volumes, sums, moment, torch.stack(noise), grid)
+    return ComponentStep(start, volumes, folds, moment, torch.stack(noise), grid)
 
 
 def as_references(

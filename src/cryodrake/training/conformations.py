@@ -29,7 +29,7 @@ from cryodrake.physics.rotations import geodesic_deg
 from cryodrake.physics.slices import raster
 from cryodrake.training import refinement, searches
 from cryodrake.training.anchors import anchors_of
-from cryodrake.training.components import ComponentStep, as_references, component_step, component_sums
+from cryodrake.training.components import ComponentStep, as_references, component_step
 from cryodrake.training.estimates import amplitudes_of
 from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.heap import give_back
@@ -233,7 +233,7 @@ class Conformations:
         before = state.joint_rotation.clone()
         centres, nearest = anchors_of(states.mean, POSED_ANCHORS, self.seed)
         radius = step.grid.radius
-        start, grid = raster(step.start, step.grid), BallGrid(box_for_radius(radius, store.box), radius)
+        grid = BallGrid(box_for_radius(radius, store.box), radius)
         doubtful = _among_neighbours(state.surprise, nearest) < searches.SURPRISING
         few, _ = anchors_of(states.mean[~doubtful], SEARCHED_ANCHORS, self.seed)
         nearest_of_few = torch.cdist(states.mean, few).argmin(1)
@@ -245,10 +245,7 @@ class Conformations:
         for number in range(refinement.FOLDS):
             give_back()
             rows = torch.nonzero(self.label % refinement.FOLDS == number).squeeze(1)
-            poses = state.joint_rotation[rows], state.joint_shift_px[rows]
-            fold = component_sums(self.images, rows, *poses, states[rows], start, step.grid)
-            volumes = as_references(step.without(fold), state.component_noise, self.mask)
-            del fold
+            volumes = as_references(step.without(number), state.component_noise, self.mask)
             maps = torch.einsum("ar,rijk->aijk", _coefficients(few), volumes)
             self._search(rows[doubtful[rows]], maps, radius, search, near=False)
             for a in range(len(few)) if whole else ():
