@@ -51,7 +51,9 @@ HETEROGENEOUS: Sets = {
     "H1spike": ((_SPIKE, _OPEN_SPIKE), "C1", {"motion": "interpolate", "states": 10, "snr": 0.1, "seed": 8}),
     "H1empty": ((_RIBOSOME,), "C1", {"motion": "hinge", "states": 20, "snr": 0.1, "empty_share": 0.15, "seed": 13}),
     "H2": ((_80S,), "C1", _COMPOSITION | {"apix": 6.25, "snr": 0.1, "seed": 9}),
+    "H2f": ((_80S,), "C1", _COMPOSITION | {"apix": 6.25, "snr": 0.03, "seed": 14}),
     "H3": ((), "C1", {"motion": "turn", "states": 30, "moving": ("C", "D"), "snr": 0.1, "seed": 10}),
+    "H3f": ((), "C1", {"motion": "turn", "states": 30, "moving": ("C", "D"), "snr": 0.03, "seed": 15}),
     # One level of noise: the ribosome's own SNR is 0.5, the spike's and the polymerase's 0.05 and 0.06.
     "H5": ((_80S, _SPIKE, _POLYMERASE), "C1", {"centre_each": True, "apix": 6.25, "n": 6000, "snr": 0.2, "seed": 11}),
 }
@@ -154,8 +156,8 @@ def main(
     """Make sets.
 
     Args:
-        names: any of R1 R2 spike betagal preferred procedural H1 H1f H1spike H1empty H2 H3 H4 H5 R20k H20k, or of OTHERS; all: the
-            former without the last two, which are large.
+        names: any of R1 R2 spike betagal preferred procedural H1 H1f H1spike H1empty H2 H2f H3 H3f H4 H5 R20k H20k, or of OTHERS;
+            all: the former without the last two, which are large.
         out: cache folder.
         shared: folder that holds data/maps and data/models.
     """

@@ -11,6 +11,7 @@ model, and the structure is called rigid.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import final
 
 import torch
@@ -34,6 +35,7 @@ from cryodrake.training.estimates import amplitudes_of
 from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.heap import give_back
 from cryodrake.training.images import WeightedImages
+from cryodrake.training.local_filter import band_noise
 from cryodrake.training.solvent import EDGE, flatten_solvent, solvent_mask
 from cryodrake.training.state import RunState
 from cryodrake.training.subspace import SubspaceFit, canonical
@@ -88,6 +90,11 @@ class Conformations:
         """Of what states are told by."""
         return min(RADIUS, refinement.seen_radius(self.halves.inside), self.store.box / 2)
 
+    @cached_property
+    def mean_noise(self) -> Float[Tensor, " b"]:
+        """Of the mean, from half sets with nothing in common: steps of either begin at one mean, and keep some of its noise."""
+        return band_noise(torch.stack([flatten_solvent(volume, self.mask) for volume in self.halves.raw]), self.mask)
+
     def run(self, checkpoint: Callable[[], None], rounds: int) -> None:
         """At most `rounds` in which images are posed anew, until they hardly move, and a last one without.
 
@@ -137,7 +144,11 @@ class Conformations:
         self.reporter.step(2, log_marginal_gain=state.gain)
 
     def round(self, last: bool) -> None:
-        """The model from the present poses and then, unless it is the last round, poses from the model."""
+        """The model from the present poses and then, unless it is the last round, poses from the model.
+
+        Images are compared as far as the map of all of them is seen; what remains, of the last round, goes to the box's edge, as
+        the consensus map does: there is something beyond, and filters know how little.
+        """
         state = self.state
         self.reporter.phase(f"states {len(state.rounds) + 2}", 3, "learning the states")
         self._choose_mates()
@@ -151,9 +162,9 @@ class Conformations:
         stop_if_asked(self.reporter, self.state.phase)
         self.reporter.step(2)
         start = torch.cat([self._mean()[None], torch.stack([in_box(v, self.store.box) for v in small[1:]])])
-        radius = min(refinement.seen_radius(self.halves.inside), self.store.box / 2)
+        radius = self.store.box / 2 if last else min(refinement.seen_radius(self.halves.joint_fsc), self.store.box / 2)
         step = component_step(self.images, self.label, state.joint_rotation, state.joint_shift_px, states, start, radius, self.mask)
-        state.components, state.component_noise = step.volumes, step.noise
+        state.components, state.component_noise = step.volumes, torch.cat([self.mean_noise[None], step.noise[1:]])
         record = {"log_marginal": float(states.log_marginal.mean()), "radius": radius}
         if not last:
             record |= self._pose(states, step)
