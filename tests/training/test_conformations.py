@@ -9,6 +9,8 @@ from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.inference import local
 from cryodrake.io.mrc import write_map
 from cryodrake.io.particles import read_particles
+from cryodrake.physics.fourier import volume_to_coeff
+from cryodrake.physics.fsc import shell_index
 from cryodrake.physics.rotations import axis_angle_to_matrix, geodesic_deg
 from cryodrake.training import conformations, refinement, searches
 from cryodrake.training.anchors import anchors_of
@@ -82,6 +84,58 @@ def test_poses_that_hardly_move_are_left_alone(hinge, monkeypatch, sigma_deg, ro
     monkeypatch.setattr(run, "round", noted)
     run.run(lambda: None, 3)
     assert seen == rounds
+
+
+def test_where_a_search_finds_many_elsewhere_all_are_searched_again(hinge, monkeypatch):
+    """Though poses hardly move by then; where not all are searched, or few are found elsewhere, it is enough."""
+    run = started(hinge.store, hinge.half, hinge.rotation, hinge.shift_px, hinge.halves)
+    run.state.sigma_deg = torch.ones_like(run.state.sigma_deg)
+    for search_all, share, enough in ((True, 0.1, False), (True, 0.001, True), (False, 0.1, True)):
+        run.search_all = search_all
+        run.state.rounds = [{"median_pose_change_deg": 0.1, "moved_share": share}]
+        assert run._stands_still == enough
+
+
+def test_what_is_posed_goes_as_far_as_the_map_is_seen_and_what_remains_to_the_edge(hinge, monkeypatch):
+    """Of faint images the half maps stop to agree long before there is nothing left."""
+    monkeypatch.setattr(conformations.refinement, "seen_radius", lambda curve: 8.0)
+    run = started(hinge.store, hinge.half, hinge.rotation, hinge.shift_px, hinge.halves)
+    run.state.latents = torch.randn(hinge.store.n, 2, generator=torch.Generator().manual_seed(0))
+    beyond = []
+    for last in (False, True):
+        run.round(last)
+        power = volume_to_coeff(run.state.components[0]).abs().square()
+        beyond.append(float(power[shell_index(32, "cpu") == 12].mean() / power[shell_index(32, "cpu") == 4].mean()))
+    assert [found["radius"] for found in run.state.rounds] == [8.0, 16.0]
+    assert beyond[0] < 0.1 * beyond[1]
+
+
+def test_images_that_hold_little_are_searched_at_states_farther_out(hinge, monkeypatch):
+    """Each image once: the lost at all shifts, the doubtful at near ones, both at every far anchor, all others at their own."""
+    run = started(hinge.store, hinge.half, hinge.rotation, hinge.shift_px, hinge.halves)
+    run.search_all, n = True, hinge.store.n
+    run.state.latents = 0.5 * torch.randn(n, 2, generator=torch.Generator().manual_seed(0))
+    run.state.surprise = torch.zeros(n)
+    run.state.surprise[:40], run.state.surprise[40:100] = -3.0, -1.5
+    states = conformations.States.known(run.state.latents)
+    start = torch.cat([hinge.mean[None], hinge.mean[None].flip(1), hinge.mean[None].flip(2)])
+    step = conformations.component_step(run.images, hinge.label, hinge.rotation, hinge.shift_px, states, start, 16.0, run.mask)
+    run.state.component_noise = torch.zeros(3, BANDS + 1)
+    monkeypatch.setattr(conformations, "as_references", lambda volumes, noise, mask: volumes)
+    seen, polished = [], []
+    monkeypatch.setattr(run, "_search", lambda rows, maps, radius, grid, near: seen.append((rows, maps, near)))
+    monkeypatch.setattr(run, "_polish", lambda rows, reference: polished.append(rows))
+    run._pose(states, step)
+    lost, doubtful = (torch.cat([rows for rows, maps, near in seen if len(maps) > 1 and near == how]) for how in (False, True))
+    sure = torch.cat([rows for rows, maps, _ in seen if len(maps) == 1])
+    assert lost.sort().values.tolist() == list(range(40))
+    assert doubtful.sort().values.tolist() == list(range(40, 100))
+    assert sure.sort().values.tolist() == torch.cat(polished).sort().values.tolist() == list(range(100, n))
+    # Posterior means of standard deviation 0.5 have a mean square of 1/4: the states lie four times as far out.
+    far = next(maps for _, maps, _ in seen if len(maps) > 1)
+    own = torch.cat([maps for _, maps, _ in seen if len(maps) == 1])[: len(far)]
+    spread = [float((maps - maps.mean(0)).flatten(1).norm(dim=1).max()) for maps in (far, own)]
+    assert 3.5 < spread[0] / spread[1] < 4.5
 
 
 def test_each_image_is_posed_against_a_map_without_its_fold(hinge, monkeypatch):

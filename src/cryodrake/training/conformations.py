@@ -2,8 +2,9 @@
 
 A round learns a linear model of the structures from all images at their present poses (`training.subspace`), makes its components
 at full resolution, and poses each image anew against the map of its own state, made without that image's fold: the nearest of a
-few anchor states, so that the search stays what it is for one structure. The first time all images are searched over all poses,
-against one of very few anchors' maps; afterwards those that hold surprisingly little of the map at their state, against each.
+few anchor states, so that the search stays what it is for one structure. The first time, and again where that finds many
+elsewhere, all images are searched over all poses, against one of very few anchors' maps; those that hold surprisingly little of
+the map at their state, always, against each.
 
 The first model is learned from half set 1 and judged by half set 2, free and under ever stronger priors; the prior that makes the
 images that it has not seen the likeliest is kept. Where none makes them likelier than one structure does there is nothing to
@@ -41,7 +42,7 @@ from cryodrake.training.state import RunState
 from cryodrake.training.subspace import SubspaceFit, canonical
 from cryodrake.training.symmetry import mates, offsets_px
 
-ROUNDS = 2  # in which images are posed anew, at most
+ROUNDS = 3  # in which images are posed anew, at most
 SETTLED = 0.75  # median pose change, as a fraction of the expected error, after which they are not posed again
 FITTED = 10000  # images that components are learned from
 RADIUS = 16.0  # cycles per box, of what states are told by
@@ -52,7 +53,10 @@ POSED_ANCHORS = 24  # states that stand for all when images are posed
 MIXED_AT_ONCE = 4
 MATES_ASKED = 24  # mates that each image is tried at, over all rounds of one choice: eight of a threefold's
 FEW_MATES = 0.01  # of the images that change to another one
-SEARCHED_ANCHORS = 3  # and when those that fit nowhere are searched over all poses
+SEARCHED_ANCHORS = 3  # and when they are searched over all poses
+DOUBTFUL = -1.0  # standard deviations: an image that holds so little of the map, for its state, may be of another
+LEAST_KNOWN = 0.2  # share of a coordinate's variance that is known
+MANY_MOVED = 0.02  # of the images in a search of all, after which all are searched again
 
 
 @final
@@ -115,9 +119,17 @@ class Conformations:
 
     @property
     def _stands_still(self) -> bool:
-        """Whether the last round moved poses by less than what they are uncertain by; where that is not known, never."""
+        """Whether the last round moved poses by less than what they are uncertain by, where that is known, and few elsewhere."""
         rounds = self.state.rounds
-        return bool(rounds) and rounds[-1]["median_pose_change_deg"] < SETTLED * float(self.state.sigma_deg.median())
+        if not rounds or (self.search_all and self._moves):
+            return False
+        return rounds[-1]["median_pose_change_deg"] < SETTLED * float(self.state.sigma_deg.median())
+
+    @property
+    def _moves(self) -> bool:
+        """Whether the last search of all images found many of them elsewhere, or there was none yet."""
+        rounds = self.state.rounds
+        return not rounds or rounds[-1].get("moved_share", 0.0) > MANY_MOVED
 
     def judge(self) -> None:
         """Learn from half set 1, ask half set 2; the first guess of the latents."""
@@ -239,15 +251,22 @@ class Conformations:
         state.joint_scale, state.surprise = found.scale, found.surprise
 
     def _pose(self, states: States, step: ComponentStep) -> dict[str, float]:
-        """Every image anew, against the map of its anchor without its fold."""
-        state, store, whole = self.state, self.store, self.search_all and not self.state.rounds
+        """Every image anew, against the map of its anchor without its fold.
+
+        An image in a wrong basin seems to be of no state in particular. Those that hold little of the map are therefore searched
+        at each of the few anchors, moved to where the states' posterior means, drawn to the middle, would lie if they were known.
+        """
+        state, store, whole = self.state, self.store, self.search_all and self._moves
         before = state.joint_rotation.clone()
         centres, nearest = anchors_of(states.mean, POSED_ANCHORS, self.seed)
         radius = step.grid.radius
         grid = BallGrid(box_for_radius(radius, store.box), radius)
-        doubtful = _among_neighbours(state.surprise, nearest) < searches.SURPRISING
-        few, _ = anchors_of(states.mean[~doubtful], SEARCHED_ANCHORS, self.seed)
+        surprise = _among_neighbours(state.surprise, nearest)
+        lost, doubtful = surprise < searches.SURPRISING, (surprise >= searches.SURPRISING) & (surprise < DOUBTFUL) & whole
+        settled = ~(lost | doubtful)
+        few, _ = anchors_of(states.mean[~lost], SEARCHED_ANCHORS, self.seed)
         nearest_of_few = torch.cdist(states.mean, few).argmin(1)
+        far = few / states.mean.square().mean(0).clamp(min=LEAST_KNOWN)
         search = self._grid(step.volumes[0], radius)
         self.reporter.phase(
             f"poses {len(state.rounds) + 1}", store.n, f"posing images in their states to {store.box_A / radius:.1f} Å"
@@ -257,14 +276,15 @@ class Conformations:
             give_back()
             rows = torch.nonzero(self.label % refinement.FOLDS == number).squeeze(1)
             volumes = as_references(step.without(number), state.component_noise, self.mask)
-            maps = torch.einsum("ar,rijk->aijk", _coefficients(few), volumes)
-            self._search(rows[doubtful[rows]], maps, radius, search, near=False)
+            maps, far_maps = (torch.einsum("ar,rijk->aijk", _coefficients(at), volumes) for at in (few, far))
+            self._search(rows[lost[rows]], far_maps, radius, search, near=False)
+            self._search(rows[doubtful[rows]], far_maps, radius, search, near=True)
             for a in range(len(few)) if whole else ():
-                self._search(rows[(nearest_of_few[rows] == a) & ~doubtful[rows]], maps[a : a + 1], radius, search, near=True)
-            del maps
+                self._search(rows[(nearest_of_few[rows] == a) & settled[rows]], maps[a : a + 1], radius, search, near=True)
+            del maps, far_maps
             ball = raster(torch.stack([in_box(v, grid.box) for v in volumes]), grid)
             for a, at_anchor in enumerate(_mixed(ball, _coefficients(centres))):
-                self._polish(rows[(nearest[rows] == a) & ~doubtful[rows]], Reference(at_anchor, grid))
+                self._polish(rows[(nearest[rows] == a) & settled[rows]], Reference(at_anchor, grid))
             del ball
             done += len(rows)
             self.reporter.step(done, particles=len(rows))
