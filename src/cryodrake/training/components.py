@@ -89,7 +89,6 @@ class ComponentStep:
     folds: FoldGradients
     moment: Float[Tensor, "r r"]
     noise: Float[Tensor, "r b"]
-    grid: BallGrid
 
     def without(self, fold: int) -> Float[Tensor, "r d d d"]:
         """From all images but those of a fold, of both half sets."""
@@ -160,7 +159,7 @@ def component_step(
         of_half = flatten_solvent(volume + change_of_half, mask)
         of_all = flatten_solvent(volume.add_(change), mask)
         noise.append(band_noise(torch.stack([of_half, 2 * of_all - of_half]), mask))
-    return ComponentStep(start, volumes, folds, moment, torch.stack(noise), grid)
+    return ComponentStep(start, volumes, folds, moment, torch.stack(noise))
 
 
 def as_references(

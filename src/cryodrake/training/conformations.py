@@ -259,7 +259,7 @@ class Conformations:
         state, store, whole = self.state, self.store, self.search_all and self._moves
         before = state.joint_rotation.clone()
         centres, nearest = anchors_of(states.mean, POSED_ANCHORS, self.seed)
-        radius = step.grid.radius
+        radius = step.folds.grid.radius
         grid = BallGrid(box_for_radius(radius, store.box), radius)
         surprise = _among_neighbours(state.surprise, nearest)
         lost, doubtful = surprise < searches.SURPRISING, (surprise >= searches.SURPRISING) & (surprise < DOUBTFUL) & whole
