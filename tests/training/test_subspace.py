@@ -17,7 +17,9 @@ from cryodrake.physics.rotations import axis_angle_to_matrix
 from cryodrake.physics.slices import raster, slice_ball, symmetrise
 from cryodrake.training.components import FoldGradients, as_references, component_step, component_sums
 from cryodrake.training.images import WeightedImages
+from cryodrake.training.local_filter import band_noise
 from cryodrake.training.refinement import FOLDS
+from cryodrake.training.solvent import flatten_solvent
 from cryodrake.training.subspace import RIDGE, SubspaceFit, canonical
 from cryodrake.training.tangents import rigid_motions
 
@@ -177,7 +179,8 @@ def test_sums_are_the_gradient_of_the_expected_likelihood(hinge, step):
 
 def test_maps_of_states_are_nearer_to_the_truth_than_the_mean(hinge, step):
     states, found = step
-    maps = as_references(found.volumes, found.noise, hinge.mask)
+    of_mean = band_noise(torch.stack([flatten_solvent(half, hinge.mask) for half in hinge.halves.raw]), hinge.mask)
+    maps = as_references(found.volumes, torch.cat([of_mean[None], found.noise]), hinge.mask)
     gains = []
     for s, truth in enumerate(true_maps(hinge)):
         z = states.mean[hinge.state == s].mean(0)

@@ -81,14 +81,15 @@ class ComponentStep:
         start: (r d d d), nothing beyond the grid's radius. volumes: where the step leads, from all images.
         folds: what it is made of.
         moment: mean E[a aᵀ].
-        noise: variance of the noise of each component of all images, in each of the local filter's bands.
+        noise: variance of the noise of each component of all images, in each of the local filter's bands. Not of the mean: both
+            half sets' steps begin at one mean, and keep some of its noise.
     """
 
     start: Float[Tensor, "r d d d"]
     volumes: Float[Tensor, "r d d d"]
     folds: FoldGradients
     moment: Float[Tensor, "r r"]
-    noise: Float[Tensor, "r b"]
+    noise: Float[Tensor, "z b"]
 
     def without(self, fold: int) -> Float[Tensor, "r d d d"]:
         """From all images but those of a fold, of both half sets."""
@@ -152,12 +153,12 @@ def component_step(
         rows = torch.nonzero(label == number).squeeze(1)
         folds.add(number % FOLDS, component_sums(images, rows, rotation[rows], shift_px[rows], states[rows], ball, grid))
         if number == FOLDS - 1:
-            half = list(folds.steps(moment))
+            half = [volume + change for volume, change in zip(start, folds.steps(moment), strict=True)]
     del ball
-    volumes, noise = start.clone(), []
-    for volume, change, change_of_half in zip(volumes, folds.steps(moment), half, strict=True):
-        of_half = flatten_solvent(volume + change_of_half, mask)
-        of_all = flatten_solvent(volume.add_(change), mask)
+    volumes = torch.stack([volume + change for volume, change in zip(start, folds.steps(moment), strict=True)])
+    noise = []
+    for one, both in zip(half[1:], volumes[1:], strict=True):
+        of_half, of_all = flatten_solvent(one, mask), flatten_solvent(both, mask)
         noise.append(band_noise(torch.stack([of_half, 2 * of_all - of_half]), mask))
     return ComponentStep(start, volumes, folds, moment, torch.stack(noise))
 

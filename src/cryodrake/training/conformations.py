@@ -96,7 +96,7 @@ class Conformations:
 
     @cached_property
     def mean_noise(self) -> Float[Tensor, " b"]:
-        """Of the mean, from half sets with nothing in common: steps of either begin at one mean, and keep some of its noise."""
+        """Of the mean, from the maps of half sets that have nothing in common."""
         return band_noise(torch.stack([flatten_solvent(volume, self.mask) for volume in self.halves.raw]), self.mask)
 
     def run(self, checkpoint: Callable[[], None], rounds: int) -> None:
@@ -176,7 +176,7 @@ class Conformations:
         start = torch.cat([self._mean()[None], torch.stack([in_box(v, self.store.box) for v in small[1:]])])
         radius = self.store.box / 2 if last else min(refinement.seen_radius(self.halves.joint_fsc), self.store.box / 2)
         step = component_step(self.images, self.label, state.joint_rotation, state.joint_shift_px, states, start, radius, self.mask)
-        state.components, state.component_noise = step.volumes, torch.cat([self.mean_noise[None], step.noise[1:]])
+        state.components, state.component_noise = step.volumes, torch.cat([self.mean_noise[None], step.noise])
         record = {"log_marginal": float(states.log_marginal.mean()), "radius": radius}
         if not last:
             record |= self._pose(states, step)
