@@ -64,6 +64,17 @@ LARGE: Sets = {
 }
 _PROTEASOME, _FERRITIN = "models/3j9i_T20S_proteasome_D7.pdb.gz", "models/6z6u_apoferritin_O.pdb.gz"
 _SMALL_SUBUNIT = ("[B-Z]", "[A-J]A")
+# Proteins of the large subunit in four groups, of which states lack some.
+_LARGE_SUBUNIT = (
+    "large=-A,KA,[B-Z],[A-J]A",
+    "no 1=-A,KA,[B-Z],[A-J]A,[L-Z]A",
+    "no 2=-A,KA,[B-Z],[A-J]A,[A-M]B",
+    "no 3=-A,KA,[B-Z],[A-J]A,[N-Z]B",
+    "no 4=-A,KA,[B-Z],[A-J]A,[A-H]C",
+    "no 1 2=-A,KA,[B-Z],[A-J]A,[L-Z]A,[A-M]B",
+    "no 3 4=-A,KA,[B-Z],[A-J]A,[N-Z]B,[A-H]C",
+    "RNA=IC,JC,KC",
+)
 _MIXTURE = {"centre_each": True, "apix": 5.0, "snr": 0.1}
 # That nothing was tuned on. The proteasome's symmetry is not about z, so `evaluate` cannot be told of it.
 OTHERS: Sets = {
@@ -126,6 +137,24 @@ OTHERS: Sets = {
         (),
         "C1",
         {"complex_seed": 3, "motion": "turn", "moving": ("B", "C"), "states": 24, "snr": 0.1, "noise_colour": 1.0, "seed": 110},
+    ),
+    "assembly": (
+        (_80S,),
+        "C1",
+        {"motion": "composition", "subsets": _LARGE_SUBUNIT, "shares": (3.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0), "apix": 5.6}
+        | {"snr": 0.1, "n": 6000, "seed": 131},
+    ),
+    "mix5": (
+        (_80S, _SPIKE, _PROTEASOME, _POLYMERASE, _FERRITIN),
+        "C1",
+        {"centre_each": True, "apix": 6.25, "snr": 0.2, "n": 8000, "shares": (3.0, 2.0, 2.0, 1.5, 1.5), "seed": 132},
+    ),
+    "rough": (
+        (_POLYMERASE,),
+        "C1",
+        {"motion": "hinge", "states": 12, "from_deg": -20.0, "to_deg": 30.0, "moving_share": 0.25, "n": 6000, "snr": 0.08}
+        | {"noise_colour": 1.0, "astigmatism_um": 0.1, "scale_jitter": 0.2, "optics_groups": 2, "group_spread": 0.02}
+        | {"orientations": "preferred", "preferred_share": 0.6, "empty_share": 0.1, "invert": True, "seed": 133},
     ),
     "polempty": ((_POLYMERASE,), "C1", {"motion": "hinge", "empty_share": 0.2, "snr": 0.1, "seed": 123}),
 }

@@ -26,8 +26,9 @@ from cryodrake.training import classes
 from cryodrake.training.abinit import AbinitRun
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.events import QuietReporter
+from cryodrake.training.likeness import placed
 from cryodrake.training.mixture import Classification, Mixture
-from cryodrake.training.parts import joined, placed, region, structures_of
+from cryodrake.training.parts import joined, region, structures_of
 from cryodrake.training.refinement import FOLDS
 from cryodrake.training.state import RunState
 

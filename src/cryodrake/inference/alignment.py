@@ -94,7 +94,7 @@ class _Ball:
 
     @classmethod
     def of(cls, coeff: Complex[Tensor, "d d d"], radius: float) -> "_Ball":
-        k, _ = _lattice(coeff.shape[-1])
+        k, _ = lattice(coeff.shape[-1])
         (x, y, z), length = k.unbind(-1), k.norm(dim=-1)
         half = (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))
         keep = half & (length < radius)
@@ -220,7 +220,7 @@ def _ascend(ball: _Ball, sampler: FourierSampler, frame: Float[Tensor, "3 3"], s
 def move(volume: Float[Tensor, "d d d"], alignment: Alignment) -> Float[Tensor, "d d d"]:
     """The truth where the map is: volume(B k)·exp(-2πi k·o/d) for |k| < d/2, beyond which no image says anything."""
     box = volume.shape[-1]
-    k, inside = _lattice(box)
+    k, inside = lattice(box)
     phase = -2 * torch.pi / box * (k[inside] @ alignment.offset_px)
     values = FourierSampler(volume, box / 2)(k[inside] @ alignment.matrix.T)
     coeff = values.new_zeros(box, box, box)
@@ -230,10 +230,10 @@ def move(volume: Float[Tensor, "d d d"], alignment: Alignment) -> Float[Tensor, 
 
 def within_ball(volume: Float[Tensor, "d d d"]) -> Float[Tensor, "d d d"]:
     """The map without its corners of Fourier space, |k| >= d/2, as `move` leaves a truth."""
-    return coeff_to_volume(volume_to_coeff(volume) * _lattice(volume.shape[-1])[1])
+    return coeff_to_volume(volume_to_coeff(volume) * lattice(volume.shape[-1])[1])
 
 
-def _lattice(box: int) -> tuple[Float[Tensor, "d d d 3"], Bool[Tensor, "d d d"]]:
+def lattice(box: int) -> tuple[Float[Tensor, "d d d 3"], Bool[Tensor, "d d d"]]:
     """Frequencies (x, y, z) of a centred transform, and which are shorter than box/2."""
     axis = torch.arange(box, dtype=torch.float32) - box // 2
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")

@@ -225,7 +225,7 @@ class AbinitRun:
         elif self.config.zdim and len(searches.misfits(state.surprise)):
             mixture = self._all_classes(making, mixture, splits=False)
             pose = PartPoses(self.images, state, self.reporter, self.particle_radius_px, self.config.seed, self._poll)
-            structures = pose.run(mixture, structures_of(mixture))
+            mixture, structures = pose.run(mixture, structures_of(mixture))
         else:
             structures = []
         if len(structures) > 1 and is_open:

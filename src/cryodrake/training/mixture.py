@@ -22,6 +22,7 @@ from cryodrake.training.bootstrap import BATCH, SCHEDULE, Bootstrap, Stage
 from cryodrake.training.estimates import image_amplitudes
 from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
+from cryodrake.training.likeness import placed
 from cryodrake.training.refinement import SHIFT_EXTENT
 from cryodrake.training.searches import SURPRISING
 from cryodrake.training.starts import SHIFT_STEP_PX
@@ -111,15 +112,21 @@ class Classification:
         return found if int(torch.bincount(found.label, minlength=c + 1).min()) >= LEAST_IMAGES else None
 
     def split(self, mixture: Mixture, least: float) -> Mixture | None:
-        """One class in two: that whose likelihood grows the most, as a share of what it is; None where that is below `least`."""
-        best, maps, known = least, None, mixture.shift_probability
+        """One class in two: that whose likelihood grows the most, as a share of what it is; None where that is below `least`.
+
+        Where halves are of different structures, of those: two maps of one may gain as much as two of three.
+        """
+        best, maps, known = (False, least), None, mixture.shift_probability
         for c in range(len(mixture.maps)):
             rows = _asked(mixture, c)
             if len(rows) < LEAST_IMAGES:
                 continue
             gain, two = self.in_two(mixture, c)
-            if gain > best:
-                best, maps = gain, torch.cat([mixture.maps[:c], mixture.maps[c + 1 :], two.maps])
+            if gain <= least:
+                continue
+            found = two.has_both and placed(*two.maps) is None, gain
+            if found > best:
+                best, maps = found, torch.cat([mixture.maps[:c], mixture.maps[c + 1 :], two.maps])
                 anew = mixture.shift_probability.index_fill(0, torch.nonzero(mixture.label == c).squeeze(1), 0)
                 known = anew.index_copy(0, rows, two.shift_probability)
         return None if maps is None else self._shared(maps, known)
@@ -215,6 +222,11 @@ class _Sharing:
     best_rotation: Int64[Tensor, " m"]
     best_shift: Int64[Tensor, " m"]
     log_marginal: float
+
+    @property
+    def has_both(self) -> bool:
+        """Whether each of two maps has enough images to be one of something."""
+        return int(torch.bincount(self.posterior.argmax(1), minlength=len(self.maps)).min()) >= LEAST_IMAGES
 
     @classmethod
     def of(cls, runs: list[Bootstrap], log_marginal: float) -> "_Sharing":

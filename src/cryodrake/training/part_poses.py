@@ -1,13 +1,13 @@
 """Poses of images that hold only a part of the structure, found against that part of the map.
 
 Compared with the whole such an image fits as well elsewhere, for most of what it is compared with is not there. The region is
-that of the class that holds the image (`training.parts`). What a complex loses may also be there alone: the images of a class whose
-own map, of few images, is too poor to be recognised are tried against the complement of each region, and are a part if they fit
-better there than in their own map, which has the advantage of having been made from them.
+that of the class that holds the image (`training.parts`). What a complex loses may also be there alone, and a class that is of too
+few images for a map, or whose map is of chance, holds any images that fit the whole badly: its images are tried against the
+whole, each region and each region's complement, and those that hold more of one than of its decoy (`training.decoys`) are of it.
 """
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 from jaxtyping import Float, Int64
@@ -17,9 +17,10 @@ from cryodrake.inference.basins import Poses
 from cryodrake.inference.reference import in_box
 from cryodrake.inference.source import AbstractImages
 from cryodrake.training import refinement, searches
+from cryodrake.training.decoys import decoy, hold
 from cryodrake.training.events import AbstractReporter
 from cryodrake.training.last_polish import SEARCH_COST
-from cryodrake.training.mixture import SHARED, Mixture
+from cryodrake.training.mixture import LEAST_IMAGES, Mixture
 from cryodrake.training.parts import Structure, region
 from cryodrake.training.state import RunState
 
@@ -40,71 +41,84 @@ class PartPoses:
         self.radius_px, self.seed = particle_radius_px, seed
         self.label = refinement.fold_labels(state.half)
 
-    def run(self, mixture: Mixture, structures: list[Structure]) -> list[Structure]:
-        """Poses of all classes that are parts of the run's own structure, or prove to be what such a part lacks.
+    def run(self, mixture: Mixture, structures: list[Structure]) -> tuple[Mixture, list[Structure]]:
+        """Poses of all classes that are parts of the run's own structure, and of other classes' images that prove to be.
 
         Args:
             mixture: its first class's map is the run's consensus, in the frame of `state.maps`.
             structures: of `parts.structures_of`, the run's own first.
 
-        Returns the structures, those that proved to be complements joined to the run's own.
+        Returns both, with images that proved to be of the run's own structure in class 0, and structures of which too few images
+        are left joined to it.
 
         Raises:
             JobStopped: from `poll`.
         """
         own, *others = structures
+        own, left, posterior = dict(own), [], mixture.posterior.clone()
         masks = {c: region(in_box(volume, self.images.disc.box), self.radius_px) for c, volume in own.items() if c > 0}
-        if not masks:
-            return structures
-        tried = [*masks, *(c for other in others for c in other)]
-        members = torch.isin(mixture.label, torch.tensor(tried, device=mixture.label.device))
-        grid = self._grid(float(members.float().mean()))
-        self.reporter.phase("parts", len(masks) + len(others), f"posing {int(members.sum()):,} images against parts of the map")
+        members = {c: torch.nonzero(mixture.label == c).squeeze(1) for c in range(len(mixture.maps)) if c in masks or c not in own}
+        if not members:
+            return mixture, structures
+        tried = sum(len(rows) for rows in members.values())
+        grid = self._grid(tried / len(mixture.label))
+        self.reporter.phase("parts", len(masks) + len(others), f"posing {tried:,} images against parts of the map")
         for done, (c, mask) in enumerate(masks.items(), 1):
-            rows = torch.nonzero(mixture.label == c).squeeze(1)
-            self._take(rows, self._poses(rows, mask, grid))
-            self.reporter.step(done, particles=len(rows))
-        own, left = dict(own), []
+            self._take(members[c], self._poses(members[c], mask, grid))
+            self.reporter.step(done, particles=len(members[c]))
+        regions = [torch.ones_like(self.state.maps[0, 0]), *masks.values(), *(1 - mask for mask in masks.values())]
         for done, other in enumerate(others, 1 + len(masks)):
-            if self._is_complement(mixture, other, [1 - mask for mask in masks.values()], grid):
+            rows = torch.cat([members[c] for c in other])
+            found = self._take_those_that_hold(rows, regions, grid)
+            posterior[found] = torch.nn.functional.one_hot(torch.zeros_like(found), posterior.shape[1]).to(posterior.dtype)
+            if len(rows) - len(found) < LEAST_IMAGES:
                 own |= other
             else:
                 left.append(other)
-            self.reporter.step(done)
-        return [own, *left]
+            self.reporter.step(done, particles=len(rows))
+        return replace(mixture, posterior=posterior), [own, *left]
 
-    def _is_complement(
-        self, mixture: Mixture, other: Structure, complements: list[Float[Tensor, "d2 d2 d2"]], grid: refinement.Grid
-    ) -> bool:
-        """Whether the images of these classes fit better in one of the complements; then they take their poses there."""
-        rows = torch.cat([torch.nonzero(mixture.label == c).squeeze(1) for c in other])
-        by_itself = torch.cat([self._score_by_itself(mixture, c, grid) for c in other])
-        found = [self._poses(rows, mask, grid) for mask in complements]
-        gains = [float((poses.score - by_itself).median()) for poses in found]
-        best = max(range(len(gains)), key=gains.__getitem__)
-        if gains[best] > 0:
-            self._take(rows, found[best])
-        return gains[best] > 0
+    def _take_those_that_hold(
+        self, rows: Int64[Tensor, " m"], regions: list[Float[Tensor, "d d d"]], grid: refinement.Grid
+    ) -> Int64[Tensor, " m2"]:
+        """Give the images that hold one of the regions their poses there: all, where most do and few are left. Which they are.
 
-    def _score_by_itself(self, mixture: Mixture, c: int, grid: refinement.Grid) -> Float[Tensor, " m"]:
-        """Log likelihood of a class's images in the class's own map, each at its best."""
-        rows = torch.nonzero(mixture.label == c).squeeze(1)
-        volume, radius = in_box(mixture.maps[c], self.images.disc.box), min(SHARED.last_radius, grid.radius)
-        return refinement.global_poses(self.images, rows, volume, radius, grid, None, False, self.state.operators).score
+        Their present poses do not compete: they are the best of many searches of the map, and of none of the decoy.
+        """
+        found = [self._poses(rows, mask, grid, anew=True) for mask in regions]
+        score, best = torch.stack([poses.score for poses in found]).max(0)
+        by_chance = torch.stack([self._poses(rows, mask, grid, anew=True, made_of=decoy).score for mask in regions]).amax(0)
+        held = hold(score - by_chance)
+        if int((~held).sum()) < min(LEAST_IMAGES, int(held.sum())):
+            held[:] = True
+        for number, poses in enumerate(found):
+            mine = held & (best == number)
+            self._take(rows[mine], Poses(*(getattr(poses, f.name)[mine] for f in fields(Poses))))
+        return rows[held]
 
     def _grid(self, share: float) -> refinement.Grid:
         state = self.state
         return searches.grid(self.images, state, state.maps[0, 0], state.radius, share, SEARCH_COST, self.seed)
 
-    def _poses(self, rows: Int64[Tensor, " m"], mask: Float[Tensor, "d d d"], grid: refinement.Grid) -> Poses:
-        """The likeliest of all poses in this region of the map, each fold's in the map without it."""
+    def _poses(
+        self,
+        rows: Int64[Tensor, " m"],
+        mask: Float[Tensor, "d d d"],
+        grid: refinement.Grid,
+        anew: bool = False,
+        made_of: Callable[[Tensor], Tensor] = lambda volume: volume,
+    ) -> Poses:
+        """The likeliest of all poses in this region of the map, or in what is made of it, each fold's in the map without it.
+
+        anew: whether present poses do not compete.
+        """
         state, order, parts = self.state, [], []
         for number in range(2 * refinement.FOLDS):
             at = torch.nonzero(self.label[rows] == number).squeeze(1)
             if not len(at):
                 continue
-            volume = state.maps[divmod(number, refinement.FOLDS)] * mask
-            known = state.rotation[rows[at]], state.shift_px[rows[at]]
+            volume = made_of(state.maps[divmod(number, refinement.FOLDS)] * mask)
+            known = None if anew else (state.rotation[rows[at]], state.shift_px[rows[at]])
             parts.append(refinement.global_poses(self.images, rows[at], volume, state.radius, grid, known, False, state.operators))
             order.append(at)
             self.poll()

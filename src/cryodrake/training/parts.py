@@ -2,8 +2,7 @@
 
 A complex that comes apart gives images that fit the whole badly, and a class of their own (`training.mixture`). Yet what is left
 of it is better known from all images than from those few, and states hold it: such classes belong together. They are told by their
-maps: one is aligned to the other, in either hand. Maps of unrelated particles agree as well in the wrong hand as in the right
-one, because what they share is a shape at low resolution; of one structure the right hand stands out (docs/log.md).
+maps (`training.likeness`).
 """
 
 from dataclasses import replace
@@ -13,21 +12,12 @@ from jaxtyping import Float
 from skimage.filters import threshold_otsu
 from torch import Tensor
 
-from cryodrake.inference.alignment import align, move
 from cryodrake.physics.masks import around, sphere
+from cryodrake.training.likeness import placed
 from cryodrake.training.mixture import Mixture
 from cryodrake.training.solvent import EDGE, GROWN
 
 Structure = dict[int, Float[Tensor, "d d d"]]  # classes of a structure, each with its map in the frame of the first
-STANDS_OUT = 0.1  # in mean FSC: half of a structure and more 0.12 to 0.43, unrelated maps below 0.06 (docs/log.md)
-
-
-def placed(part: Float[Tensor, "d d d"], whole: Float[Tensor, "d d d"]) -> Float[Tensor, "d d d"] | None:
-    """The map, of any pose and hand, where it belongs in that of the whole; None where they are of different structures."""
-    found = align(whole.cpu(), part.cpu())
-    if found.score - found.other_score < STANDS_OUT:
-        return None
-    return move(part.cpu(), found).to(part.device)
 
 
 def structures_of(mixture: Mixture) -> list[Structure]:
