@@ -3,6 +3,7 @@
 import json
 import shutil
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -195,6 +196,31 @@ def test_only_what_gains_by_it_is_split(mixed, store, shortened, monkeypatch):
         making = Classification(images, 0.42, 0, QuietReporter())
         found = making.split(making.first(), mixture.WORTHWHILE)
         assert (found and len(found.maps)) == n_classes
+
+
+def test_a_split_into_different_structures_comes_first(monkeypatch):
+    """Though two maps of one structure seem to gain more."""
+    n, lattice = 600, 4
+    known = Mixture(torch.zeros(2, 8, 8, 8), torch.eye(2).repeat_interleave(300, 0), torch.ones(n, lattice), torch.zeros(n))
+    halves = [torch.full((2, 8, 8, 8), 1.0), torch.full((2, 8, 8, 8), 2.0)]  # of class 0 and of class 1
+
+    def in_two(_self, _mixture, c):
+        sharing = SimpleNamespace(maps=halves[c], shift_probability=torch.ones(300, lattice), has_both=True)
+        return (0.05, 0.01)[c], sharing
+
+    monkeypatch.setattr(Classification, "in_two", in_two)
+    monkeypatch.setattr(
+        Classification, "_shared", lambda _, maps, known: Mixture(maps, torch.ones(n, len(maps)), known, torch.zeros(n))
+    )
+    making = Classification(SimpleNamespace(box=8, n=n, device=torch.device("cpu")), 0.42, 0, QuietReporter())
+    for alike, chosen in ((2.0, 1.0), (1.0, 2.0), (0.0, 1.0)):  # whose halves are of one structure: class 1's, class 0's, neither's
+        monkeypatch.setattr(mixture, "placed", lambda part, whole, alike=alike: whole if float(part.mean()) == alike else None)
+        maps = making.split(known, 0.0).maps
+        assert len(maps) == 3
+        assert float(maps[1:].mean()) == chosen
+    monkeypatch.setattr(mixture, "placed", lambda _part, whole: whole)
+    assert float(making.split(known, 0.0).maps[1:].mean()) == 1.0
+    assert making.split(known, 0.1) is None
 
 
 def test_some_images_are_split_and_all_are_shared(mixed, monkeypatch):
