@@ -198,7 +198,7 @@ def test_only_what_gains_by_it_is_split(mixed, store, shortened, monkeypatch):
         assert (found and len(found.maps)) == n_classes
 
 
-def test_a_split_into_different_structures_comes_first(monkeypatch):
+def test_a_split_into_different_structures_comes_first(store, monkeypatch):
     """Though two maps of one structure seem to gain more."""
     n, lattice = 600, 4
     known = Mixture(torch.zeros(2, 8, 8, 8), torch.eye(2).repeat_interleave(300, 0), torch.ones(n, lattice), torch.zeros(n))
@@ -212,7 +212,7 @@ def test_a_split_into_different_structures_comes_first(monkeypatch):
     monkeypatch.setattr(
         Classification, "_shared", lambda _, maps, known: Mixture(maps, torch.ones(n, len(maps)), known, torch.zeros(n))
     )
-    making = Classification(SimpleNamespace(box=8, n=n, device=torch.device("cpu")), 0.42, 0, QuietReporter())
+    making = Classification(store, 0.42, 0, QuietReporter())
     for alike, chosen in ((2.0, 1.0), (1.0, 2.0), (0.0, 1.0)):  # whose halves are of one structure: class 1's, class 0's, neither's
         monkeypatch.setattr(mixture, "placed", lambda part, whole, alike=alike: whole if float(part.mean()) == alike else None)
         maps = making.split(known, 0.0).maps
