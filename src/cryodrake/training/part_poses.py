@@ -86,14 +86,14 @@ class PartPoses:
         Their present poses do not compete: they are the best of many searches of the map, and of none of the decoy.
         """
         found = [self._poses(rows, mask, grid, anew=True) for mask in regions]
-        score, best = torch.stack([poses.score for poses in found]).max(0)
+        score = torch.stack([poses.score for poses in found])
         by_chance = torch.stack([self._poses(rows, mask, grid, anew=True, made_of=decoy).score for mask in regions]).amax(0)
-        held = hold(score - by_chance)
+        held = hold(score.amax(0) - by_chance)
         if int((~held).sum()) < min(LEAST_IMAGES, int(held.sum())):
             held[:] = True
-        for number, poses in enumerate(found):
-            mine = held & (best == number)
-            self._take(rows[mine], Poses(*(getattr(poses, f.name)[mine] for f in fields(Poses))))
+        if bool(held.any()):  # of one region, the likeliest for them all: one by one noise chooses
+            poses = found[int(score[:, held].median(1).values.argmax())]
+            self._take(rows[held], Poses(*(getattr(poses, f.name)[held] for f in fields(Poses))))
         return rows[held]
 
     def _grid(self, share: float) -> refinement.Grid:
