@@ -204,8 +204,10 @@ def test_a_split_into_different_structures_comes_first(store, monkeypatch):
     known = Mixture(torch.zeros(2, 8, 8, 8), torch.eye(2).repeat_interleave(300, 0), torch.ones(n, lattice), torch.zeros(n))
     halves = [torch.full((2, 8, 8, 8), 1.0), torch.full((2, 8, 8, 8), 2.0)]  # of class 0 and of class 1
 
+    different: set[int] = set()
+
     def in_two(_self, _mixture, c):
-        sharing = SimpleNamespace(maps=halves[c], shift_probability=torch.ones(300, lattice), has_both=True)
+        sharing = SimpleNamespace(maps=halves[c], shift_probability=torch.ones(300, lattice), are_different=c in different)
         return (0.05, 0.01)[c], sharing
 
     monkeypatch.setattr(Classification, "in_two", in_two)
@@ -213,13 +215,14 @@ def test_a_split_into_different_structures_comes_first(store, monkeypatch):
         Classification, "_shared", lambda _, maps, known: Mixture(maps, torch.ones(n, len(maps)), known, torch.zeros(n))
     )
     making = Classification(store, 0.42, 0, QuietReporter())
-    for alike, chosen in ((2.0, 1.0), (1.0, 2.0), (0.0, 1.0)):  # whose halves are of one structure: class 1's, class 0's, neither's
-        monkeypatch.setattr(mixture, "placed", lambda part, whole, alike=alike: whole if float(part.mean()) == alike else None)
-        maps = making.split(known, 0.0).maps
-        assert len(maps) == 3
-        assert float(maps[1:].mean()) == chosen
-    monkeypatch.setattr(mixture, "placed", lambda _part, whole: whole)
-    assert float(making.split(known, 0.0).maps[1:].mean()) == 1.0
+    for those, chosen in ((set(), 1.0), ({0}, 1.0), ({0, 1}, 1.0), ({1}, 2.0)):
+        different.clear()
+        different.update(those)
+        found = making.split(known, 0.0)
+        assert len(found.maps) == 3
+        assert float(found.maps[1:].mean()) == chosen
+        assert torch.equal(found.shift_probability, known.shift_probability)
+    assert float(making.split(known, 0.02).maps[1:].mean()) == 1.0  # the other gains too little
     assert making.split(known, 0.1) is None
 
 

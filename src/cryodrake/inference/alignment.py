@@ -234,7 +234,7 @@ def within_ball(volume: Float[Tensor, "d d d"]) -> Float[Tensor, "d d d"]:
 
 
 def lattice(box: int) -> tuple[Float[Tensor, "d d d 3"], Bool[Tensor, "d d d"]]:
-    """Frequencies (x, y, z) of a centred transform, and which are shorter than box/2."""
+    """Frequencies (x, y, z), cycles per box, of a centred transform, and which are shorter than box/2."""
     axis = torch.arange(box, dtype=torch.float32) - box // 2
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
     k = torch.stack([x, y, z], -1)

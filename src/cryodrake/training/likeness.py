@@ -8,15 +8,18 @@ is seen yet, two maps of it agree nearly wholly (docs/log.md).
 from jaxtyping import Float
 from torch import Tensor
 
-from cryodrake.inference.alignment import align, move
+from cryodrake.inference.alignment import Alignment, align, move
 
 STANDS_OUT = 0.1  # in mean FSC: half of a structure and more 0.12 to 0.43, unrelated maps below 0.06 (docs/log.md)
 ALIKE = 0.75  # mean FSC: two maps of one structure 0.95, unrelated ones below 0.6 (docs/log.md)
 
 
+def of_one_structure(found: Alignment) -> bool:
+    """Whether maps that are so aligned are of one structure, or one of a part of the other."""
+    return found.score >= ALIKE or found.score - found.other_score >= STANDS_OUT
+
+
 def placed(part: Float[Tensor, "d d d"], whole: Float[Tensor, "d d d"]) -> Float[Tensor, "d d d"] | None:
     """The map, of any pose and hand, where it belongs in that of the whole; None where they are of different structures."""
     found = align(whole.cpu(), part.cpu())
-    if found.score < ALIKE and found.score - found.other_score < STANDS_OUT:
-        return None
-    return move(part.cpu(), found).to(part.device)
+    return move(part.cpu(), found).to(part.device) if of_one_structure(found) else None

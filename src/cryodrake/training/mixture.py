@@ -15,6 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.inference.alignment import align
 from cryodrake.inference.reference import Reference, box_for_radius, in_box
 from cryodrake.physics.grids import ring_base, shift_grid
 from cryodrake.physics.turns import turned
@@ -22,7 +23,7 @@ from cryodrake.training.bootstrap import BATCH, SCHEDULE, Bootstrap, Stage
 from cryodrake.training.estimates import image_amplitudes
 from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
-from cryodrake.training.likeness import placed
+from cryodrake.training.likeness import of_one_structure
 from cryodrake.training.refinement import SHIFT_EXTENT
 from cryodrake.training.searches import SURPRISING
 from cryodrake.training.starts import SHIFT_STEP_PX
@@ -114,22 +115,21 @@ class Classification:
     def split(self, mixture: Mixture, least: float) -> Mixture | None:
         """One class in two: that whose likelihood grows the most, as a share of what it is; None where that is below `least`.
 
-        Where halves are of different structures, of those: two maps of one may gain as much as two of three.
+        Where halves of any are of different structures, of those: two maps of one may gain as much as two of three.
         """
-        best, maps, known = (False, least), None, mixture.shift_probability
+        found = []
         for c in range(len(mixture.maps)):
-            rows = _asked(mixture, c)
-            if len(rows) < LEAST_IMAGES:
-                continue
-            gain, two = self.in_two(mixture, c)
-            if gain <= least:
-                continue
-            found = two.has_both and placed(*two.maps) is None, gain
-            if found > best:
-                best, maps = found, torch.cat([mixture.maps[:c], mixture.maps[c + 1 :], two.maps])
-                anew = mixture.shift_probability.index_fill(0, torch.nonzero(mixture.label == c).squeeze(1), 0)
-                known = anew.index_copy(0, rows, two.shift_probability)
-        return None if maps is None else self._shared(maps, known)
+            if len(_asked(mixture, c)) >= LEAST_IMAGES:
+                gain, two = self.in_two(mixture, c)
+                if gain > least:
+                    found.append((gain, c, two))
+        if not found:
+            return None
+        different = [one for one in found if len(found) > 1 and one[2].are_different]
+        _, c, two = max(different or found, key=lambda one: one[0])
+        maps = torch.cat([mixture.maps[:c], mixture.maps[c + 1 :], two.maps])
+        anew = mixture.shift_probability.index_fill(0, torch.nonzero(mixture.label == c).squeeze(1), 0)
+        return self._shared(maps, anew.index_copy(0, _asked(mixture, c), two.shift_probability))
 
     def in_two(self, mixture: Mixture, c: int) -> "tuple[float, _Sharing]":
         """The images of class c, or `ASKED` of them, shared among two maps, and by how much likelier that makes them, as a share.
@@ -224,9 +224,10 @@ class _Sharing:
     log_marginal: float
 
     @property
-    def has_both(self) -> bool:
-        """Whether each of two maps has enough images to be one of something."""
-        return int(torch.bincount(self.posterior.argmax(1), minlength=len(self.maps)).min()) >= LEAST_IMAGES
+    def are_different(self) -> bool:
+        """Whether two maps are of different structures, each with enough images to be of any."""
+        least = int(torch.bincount(self.posterior.argmax(1), minlength=len(self.maps)).min())
+        return least >= LEAST_IMAGES and not of_one_structure(align(self.maps[0].cpu(), self.maps[1].cpu()))
 
     @classmethod
     def of(cls, runs: list[Bootstrap], log_marginal: float) -> "_Sharing":

@@ -48,8 +48,8 @@ class PartPoses:
             mixture: its first class's map is the run's consensus, in the frame of `state.maps`.
             structures: of `parts.structures_of`, the run's own first.
 
-        Returns both, with images that proved to be of the run's own structure in class 0, and structures of which too few images
-        are left joined to it.
+        Returns both, with images that proved to be of the run's own structure in class 0, and structures of which none is left
+        joined to it.
 
         Raises:
             JobStopped: from `poll`.
@@ -71,7 +71,7 @@ class PartPoses:
             rows = torch.cat([members[c] for c in other])
             found = self._take_those_that_hold(rows, regions, grid)
             posterior[found] = torch.nn.functional.one_hot(torch.zeros_like(found), posterior.shape[1]).to(posterior.dtype)
-            if len(rows) - len(found) < LEAST_IMAGES:
+            if len(found) == len(rows):
                 own |= other
             else:
                 left.append(other)
