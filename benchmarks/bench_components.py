@@ -100,7 +100,7 @@ def learned(known: Known, zdim: int) -> SubspaceFit:
     first = torch.nonzero(known.half == 1).squeeze(1)
     guess = torch.randn(len(first), zdim, generator=torch.Generator().manual_seed(0))
     mean = flatten_solvent(halves.raw.mean(0), mask)
-    fit = SubspaceFit(known.images, first, *(pose[first] for pose in poses), mean, mask, guess, RADIUS)
+    fit = SubspaceFit(known.images, first, known.rotation[first], known.shift_px[first], mean, mask, guess, RADIUS)
     fit.run()
     return fit
 

@@ -36,7 +36,7 @@ from cryodrake.physics.turns import MirrorPairs
 
 PRODUCTS = {"cpu": ((1024,) * 3, (2048,) * 3, (4096, 1024, 2048)), "cuda": ((4096,) * 3, (8192,) * 3, (16384, 4096, 8192))}
 SLOW_PRODUCTS = ((512,) * 3,)  # of a type that the processor does not multiply itself
-BAR = {"box": 128, "shifts": 196, "order": 2, "radius": 12.0}  # with 100,000 images, on a card
+BAR: dict[str, Any] = {"box": 128, "shifts": 196, "order": 2, "radius": 12.0}  # with 100,000 images, on a card
 KEPT = 8
 
 
@@ -80,7 +80,8 @@ def seconds(call: Callable[[], Any], device: torch.device) -> float:
 def efficiency(call: Callable[[], Any], operations: float, products: Products, rounds: int) -> dict[str, float]:
     """Seconds, operations per second and their ratios to the products', medians over rounds; the first call is not counted."""
     call()
-    taken, ratios = [], {dtype: [] for dtype in products.operands}
+    taken: list[float] = []
+    ratios: dict[torch.dtype, list[float]] = {dtype: [] for dtype in products.operands}
     for _ in range(rounds):
         own = products.rates()
         taken.append(seconds(call, products.device))

@@ -4,7 +4,7 @@
 
 A map (the built-in complex unless one is given) is Fourier-cropped to --box, sliced at random with CTFs of 1 to 2.5 µm, given white
 noise, and back-projected with the true poses in two half sets. From those sums: the map with a small ridge, the Wiener map with
-τ² from the half-set FSC (both under the solvent mask), the voxel field, cryoDRGN2's network and the default network.
+τ² from the half-set FSC (both under the solvent mask), cryoDRGN2's network and the default network.
 AUC is the mean FSC with the truth over shells 1 to Nyquist, unmasked. No data set is needed.
 """
 
@@ -24,8 +24,7 @@ from cryodrake.data.density import gaussian_density
 from cryodrake.data.procedural import procedural_complex
 from cryodrake.fields import statistics
 from cryodrake.fields.base import AbstractField
-from cryodrake.fields.fit import fit_grid, fit_network
-from cryodrake.fields.grid import GridField
+from cryodrake.fields.fit import fit_network
 from cryodrake.fields.mlp import MLPField
 from cryodrake.fields.target import FieldTarget, from_sums
 from cryodrake.io.mrc import read_map
@@ -107,11 +106,6 @@ def compare(density: Tensor, box_A: float, n: int, snr: float) -> list[dict[str,
         ssnr = statistics.signal_to_noise(sums[0], sums[1], grid, radius_px)
         return from_sums(sums.sum(0), grid, radius_px, ssnr)
 
-    def on_voxels() -> GridField:
-        field = GridField(box, box_A).to(density.device)
-        fit_grid(field, target)
-        return field
-
     def published() -> MLPField:
         field = MLPField.cryodrgn2(box, box_A).to(density.device)
         fit_network(field, target)
@@ -126,8 +120,6 @@ def compare(density: Tensor, box_A: float, n: int, snr: float) -> list[dict[str,
     add("back-projection, ridge", ridge.density[0], cost)
     target, cost = timed(wiener)
     add("back-projection, Wiener", target.density[0], cost)
-    field, cost = timed(on_voxels)
-    add("voxel field", volume_of(field), cost)
     field, cost = timed(published)
     add("cryoDRGN2's network", volume_of(field), cost)
     field, cost = timed(default)

@@ -49,7 +49,7 @@ def cases(box: int, radius: float, columns: int) -> dict[str, tuple[int, Callabl
     ball, where = raster(volumes, grid), (grid, rotations, kxy)
     values, weights = torch.randn(n, k, columns, generator=g), torch.rand(n, k, generator=g)
     onto = torch.zeros(grid.n_voxels, columns + 1)
-    found = {
+    found: dict[str, tuple[int, Callable[[], Any], Callable[[], Any]]] = {
         "read": (n * k, lambda: cells.read(ball, *where), lambda: slices_compiled.read(ball, *where)),
         "add": (
             n * k,

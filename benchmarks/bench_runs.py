@@ -77,6 +77,7 @@ def _judged(job: Path, data: Path, symmetry: str) -> Record:
     from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
 
     found = evaluate(EvaluateConfig(job=job, truth=data, symmetry=(symmetry,)))
+    assert found.rotation_error_median_deg is not None  # the job has poses
     record = {
         "error_deg": found.rotation_error_median_deg,
         "within_10_deg": found.share_within_10_deg,

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def run(n: int, box: int, memory_gib: float) -> dict[str, float | str]:
     return {**case, **json.loads(done.stdout)}
 
 
-def slope(results: list[dict], box: int) -> float | None:
+def slope(results: list[dict[str, Any]], box: int) -> float | None:
     """Exponent of CPU seconds against n at this box; 1 is linear."""
     mine = [r for r in results if r["box"] == box and r["storage"] == "TensorStorage"]
     if len(mine) < 2:
@@ -96,7 +97,7 @@ def main() -> None:
     print(f"{'n':>7} {'box':>4} {'stack':>9} {'setting':>9} {'seconds':>8} {'CPU s':>7} {'µs/row':>7} {'peak':>9} {'grown':>9}")
     results = []
     for n, box, memory_gib in QUICK if options.quick else (*CASES, STREAMED):
-        r = run(n, box, memory_gib)
+        r: dict[str, Any] = run(n, box, memory_gib)
         results.append(r)
         print(
             f"{n:7d} {box:4d} {r['stack_mib']:5.0f} MiB {memory_gib * 1024:5.0f} MiB {r['seconds']:8.2f} {r['cpu_seconds']:7.2f}"

@@ -17,7 +17,7 @@ import datasets
 import machine
 import numpy as np
 import torch
-from bench_components import MASK_RADIUS, RADIUS, Known, told_apart
+from bench_components import MASK_RADIUS, Known, told_apart
 from tables import table
 from torch import Tensor
 
@@ -27,7 +27,7 @@ from cryodrake.inference.reconstruct import accumulate, solve
 from cryodrake.io.mrc import read_map
 from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fsc import fsc
-from cryodrake.training.conformations import Conformations
+from cryodrake.training.conformations import RADIUS, Conformations
 from cryodrake.training.events import QuietReporter
 from cryodrake.training.local_filter import band_noise, filter_locally
 from cryodrake.training.refinement import half_maps

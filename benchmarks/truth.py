@@ -31,6 +31,7 @@ def pose_ceiling_deg(data: Path, radius: float, device: str = "cpu", symmetry: s
     truth = read_particles(data / "truth" / "particles.star", datadir=data).table
     store = CoefficientStore.build(read_particles(data / "particles.star"), device=device)
     images = WeightedImages(store, store.noise, torch.ones(store.n, device=store.device))
+    assert truth.shifts_A is not None  # simulated sets have them
     true_rotation = torch.from_numpy(truth.rotations).float().to(store.device)
     true_shift_px = torch.from_numpy(truth.shifts_A / store.pixel_size_A).float().to(store.device)
     density, pixel_size_A = true_map(data / "truth")

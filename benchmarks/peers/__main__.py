@@ -94,8 +94,8 @@ def measure(options: Options, result: dict) -> None:
         result["cryodrgn"] = [peer.report(command, n_images) for command in commands]
     if options.relion:
         limit_s = 60 * options.relion_minutes
-        peer = Relion(prefix, work, data, threads, diameter_A, options.relion_iterations, limit_s)
-        result["relion"] = peer.report(n_images)
+        relion = Relion(prefix, work, data, threads, diameter_A, options.relion_iterations, limit_s)
+        result["relion"] = relion.report(n_images)
 
 
 def main() -> None:
