@@ -95,7 +95,7 @@ def test_they_are_not_searched_against_the_whole_again(case):
 
 
 def test_the_rest_is_told_from_what_is_no_particle(made):
-    case = made(0.8, 280)
+    case = made(1.2, 280)
     assert [list(structure) for structure in case.before] == [list(structure) for structure in case.after] == [[0, 1], [2]]
     moved = case.found.label != case.label
     assert not bool(moved[case.kind < 2].any())

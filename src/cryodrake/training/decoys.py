@@ -14,7 +14,8 @@ from torch import Tensor
 from cryodrake.inference.alignment import FourierSampler, lattice
 from cryodrake.physics.fourier import coeff_to_volume
 
-TWIST_RAD = 0.5  # for each factor e in |k|: no pose fits more than a few shells at once, and density moves by 0.08 of the box only
+TWIST_RAD = 0.3  # for each factor e in |k|: no pose fits more than a few shells at once, and density moves by 0.05 of the box only;
+# where it moves further, images of other complexes hold less of a decoy than of the map (docs/log.md)
 AXIS = (0.27, 0.53, 0.8)  # of no symmetry
 FALSE_SHARE = 0.1  # of the images that are said to hold the structure
 

@@ -70,7 +70,8 @@ class PartPoses:
         for done, other in enumerate(others, 1 + len(masks)):
             rows = torch.cat([members[c] for c in other])
             found = self._take_those_that_hold(rows, regions, grid)
-            posterior[found] = torch.nn.functional.one_hot(torch.zeros_like(found), posterior.shape[1]).to(posterior.dtype)
+            posterior[found] = 0
+            posterior[found, 0] = 1
             if len(found) == len(rows):
                 own |= other
             else:
