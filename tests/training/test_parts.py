@@ -13,23 +13,26 @@ from cryodrake.analysis.agreement import share_in_right_class
 from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
 from cryodrake.app.abinit import main
 from cryodrake.app.runner import open_job, run_job
+from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.halves import half_sets
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
+from cryodrake.errors import JobStopped
 from cryodrake.inference.alignment import Alignment, move
 from cryodrake.inference.reference import in_box
 from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import read_particles
-from cryodrake.physics.rotations import random_rotations
+from cryodrake.physics.fsc import fsc
+from cryodrake.physics.rotations import geodesic_deg, random_rotations
 from cryodrake.training import classes
 from cryodrake.training.abinit import AbinitRun
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.events import QuietReporter
 from cryodrake.training.likeness import placed
-from cryodrake.training.mixture import Classification, Mixture
+from cryodrake.training.mixture import Classification, Mixture, Several
 from cryodrake.training.parts import joined, region, structures_of
-from cryodrake.training.refinement import FOLDS
+from cryodrake.training.refinement import FOLDS, HalfMaps, fold_sums, half_references
 from cryodrake.training.state import RunState
 
 
@@ -64,6 +67,57 @@ def test_what_is_no_particle_becomes_a_class(job, dirty):
     assert [part.n_empty for part in found.classes] == [int((empty & (label == c)).sum()) for c in (0, 1)]
     assert f"Of {len(empty)} images {empty.sum()} hold no particle" in found.summary()
     assert found.classes[0].rotation_error_median_deg < 5
+
+
+def test_the_class_of_the_structure_goes_on_from_its_refinement(dirty, tmp_path, monkeypatch):
+    """Also in a run that was stopped between; other classes have nothing to go on from."""
+    store = CoefficientStore.build(read_particles(dirty / "particles.star"))
+    state = RunState.first(torch.arange(store.n) % 2 + 1, store.noise, store.box, 1)
+    state.rotation, state.starts = random_rotations(store.n, torch.Generator().manual_seed(0)), [{"agreement": 0.9}]
+    label = (torch.arange(store.n) % 3 > 0).long()  # class 1 is the larger, and becomes the first
+    posterior = torch.nn.functional.one_hot(label, 2).float()
+    several = Several(Mixture(torch.zeros(2, 8, 8, 8), posterior, torch.ones(store.n, 1), torch.zeros(store.n)), state)
+    starts = []
+
+    def reconstruct(config, _job, _reporter, _particles, _store, start=None):
+        if config.classes is None:
+            return several
+        starts.append(start)
+        raise JobStopped("here")
+
+    monkeypatch.setattr(classes, "reconstruct", reconstruct)
+    config = AbinitConfig(particles=dirty / "particles.star", out=tmp_path / "job", device="cpu", zdim=1)
+    job = JobFolder.create(config.out)
+    for _ in range(2):
+        with pytest.raises(JobStopped):
+            classes.run(config, job, QuietReporter(), partial(open_job, command="abinit"))
+        JobFolder(job.path / "classes" / "class_01").write_status(state="finished")
+    assert starts[0] is None
+    rows = torch.nonzero(label == 0).squeeze(1)
+    assert torch.equal(starts[1].rotation, state.rotation[rows])
+    assert torch.equal(starts[1].half, state.half[rows])
+    assert (starts[1].phase, starts[1].active, starts[1].starts) == ("refine", len(rows), state.starts)
+
+
+def test_a_run_on_some_images_goes_on_from_one_on_all(finished, data, store, tmp_path, shortened, monkeypatch):
+    shortened(monkeypatch)
+    _, tensors, meta = finished.load_latest()
+    whole = RunState.restore(tensors, meta, store.device)
+    rows = torch.nonzero(torch.arange(store.n) % 5 > 0).squeeze(1)
+    config = AbinitConfig(particles=data / "particles.star", out=tmp_path / "job", device="cpu")
+    particles = read_particles(data / "particles.star").select(rows.numpy())
+    job = JobFolder.create(config.out)
+    run = AbinitRun.open(config, job, QuietReporter(), particles, store.select(rows), whole.on_images(rows))
+    sums = fold_sums(run.images, run.label, run.state.rotation, run.state.shift_px, run.store.box / 2)
+    halves = HalfMaps.of(sums.of_halves(), sums.grid, run.particle_radius_px)
+    seen, expected = (fsc(volume, half_references(sums, halves)[0, 0]) for volume in (run.state.maps[0, 0], whole.maps[0, 0]))
+    assert float(seen[1:10].min()) > 0.9999  # of these images alone, by folds of their own
+    assert float(expected[1:10].min()) < 0.9999
+    run.bootstrap()
+    run.refine()
+    assert len(run.state.history) > len(whole.history)
+    assert float(geodesic_deg(run.state.rotation, whole.rotation[rows]).median()) < 2
+    assert run.state.phase == "join"
 
 
 def test_a_run_killed_among_its_classes_goes_on_with_them(job, dirty, tmp_path, monkeypatch):
@@ -104,7 +158,8 @@ def test_starts_may_agree_on_a_map_of_two_structures(mixture_of_two, posed, shor
     config = AbinitConfig(particles=data / "particles.star", out=tmp_path, zdim=1)
     found = AbinitRun(config, JobFolder(tmp_path), QuietReporter(), store, state).find_parts()
     assert found is not None
-    assert share_in_right_class(found.label.numpy(), truth.numpy()) > 0.98
+    assert share_in_right_class(found.mixture.label.numpy(), truth.numpy()) > 0.98
+    assert found.own is None  # its map was of both
     one = AbinitRun(replace(config, classes=1), JobFolder(tmp_path), QuietReporter(), store, state)
     one.checkpoint = lambda: None
     assert one.find_parts() is None
@@ -116,7 +171,8 @@ def test_starts_may_agree_on_a_map_of_two_structures(mixture_of_two, posed, shor
     assert run.asks_for_parts
     found = run.find_parts()
     assert found is not None
-    assert share_in_right_class(found.label.numpy(), truth.numpy()) > 0.98
+    assert share_in_right_class(found.mixture.label.numpy(), truth.numpy()) > 0.98
+    assert found.own is None  # its map was of both
 
 
 @pytest.fixture(scope="module")

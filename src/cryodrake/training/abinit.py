@@ -22,7 +22,7 @@ from cryodrake.training.estimates import SCALE_RADIUS, image_amplitudes, residua
 from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.last_polish import LastPolish
-from cryodrake.training.mixture import WORTHWHILE, Classification, Mixture
+from cryodrake.training.mixture import WORTHWHILE, Classification, Mixture, Several
 from cryodrake.training.part_poses import PartPoses
 from cryodrake.training.parts import joined, structures_of
 from cryodrake.training.results import write_results
@@ -73,10 +73,18 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter) -> Non
 
 
 def reconstruct(
-    config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, particles: ParticleFile, store: CoefficientStore
-) -> Mixture | None:
-    """The job on particles that are loaded: to its end, or to where they prove to be of several structures (`find_parts`)."""
-    run_ = AbinitRun.open(config, job, reporter, particles, store)
+    config: AbinitConfig,
+    job: JobFolder,
+    reporter: AbstractReporter,
+    particles: ParticleFile,
+    store: CoefficientStore,
+    start: RunState | None = None,
+) -> Several | None:
+    """The job on particles that are loaded: to its end, or to where they prove to be of several structures (`find_parts`).
+
+    start: of a run that these particles were among (`RunState.on_images`), to go on from in place of random poses.
+    """
+    run_ = AbinitRun.open(config, job, reporter, particles, store, start)
     run_.bootstrap()
     run_.refine()
     several = run_.find_parts()
@@ -100,15 +108,24 @@ class AbinitRun:
 
     @classmethod
     def open(
-        cls, config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, particles: ParticleFile, store: CoefficientStore
+        cls,
+        config: AbinitConfig,
+        job: JobFolder,
+        reporter: AbstractReporter,
+        particles: ParticleFile,
+        store: CoefficientStore,
+        start: RunState | None = None,
     ) -> "AbinitRun":
-        """At the job's last checkpoint, or at its beginning."""
+        """At the job's last checkpoint, or at its beginning, which may be another run's end."""
         saved = job.load_latest()
-        if saved is None:
+        if saved is not None:
+            return cls(config, job, reporter, store, RunState.restore(saved[1], saved[2], store.device))
+        if start is None:
             state = RunState.first(half_sets(particles.table, config.seed), store.noise, store.box, config.zdim)
-        else:
-            state = RunState.restore(saved[1], saved[2], store.device)
-        return cls(config, job, reporter, store, state)
+            return cls(config, job, reporter, store, state)
+        run_ = cls(config, job, reporter, store, start)
+        run_._remake_maps()  # by folds of these images alone: none may see itself
+        return run_
 
     @property
     def images(self) -> WeightedImages:
@@ -208,7 +225,7 @@ class AbinitRun:
         """Whether `find_parts` is worth its time: for states, and where one map seems to be of two structures."""
         return self.config.zdim > 0 or (self.config.classes is None and searches.are_two_kinds(self.state.surprise))
 
-    def find_parts(self) -> Mixture | None:
+    def find_parts(self) -> Several | None:
         """Poses of images that hold only a part of the structure, where states are asked for.
 
         Where the number of classes was left open: which structures there are, if several. The run ends there.
@@ -229,7 +246,7 @@ class AbinitRun:
         else:
             structures = []
         if len(structures) > 1 and is_open:
-            return joined(mixture, structures)
+            return Several(joined(mixture, structures), None if hybrid is not None else state)
         state.phase = "join"
         self.checkpoint()
         return None

@@ -4,8 +4,9 @@ JOB/classes/class_01, class_02, …, on its images alone, with all that a job le
 
 Class 1 has the most images. The job itself holds what belongs to all images: particles.star with every pose and rlnClassNumber,
 classes.npy (from 0), class_posterior.npy, latents.npy (each class's in the frame of its own model); the largest class's maps; and
-each class's map in maps/states. Poses are in the frames of their classes' maps. The class's job starts anew, from random poses: the
-map that told its images apart is a poorer start (docs/log.md).
+each class's map in maps/states. Poses are in the frames of their classes' maps. A class's job starts anew, from random poses: the
+map that told its images apart is a poorer start (docs/log.md). Only where all images had been refined as one structure's does the
+class of that structure go on from there.
 """
 
 from collections.abc import Callable
@@ -27,12 +28,14 @@ from cryodrake.io.particles import ParticleFile, read_particles
 from cryodrake.training.abinit import load, particle_radius_px, reconstruct
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.events import AbstractReporter, JobReporter, StopRequest
-from cryodrake.training.mixture import Classification, Mixture
+from cryodrake.training.mixture import Classification, Mixture, Several
 from cryodrake.training.output import write_particles
 from cryodrake.training.part_reporter import PartReporter
+from cryodrake.training.state import RunState
 
 LEAST_IMAGES = 100  # of a class: fewer make no map, and go to their next likeliest class
 MIXTURE = "mixture"  # name of a checkpoint
+OWN = "own."  # names there of what is of the run before
 OF_LARGEST = ("consensus.mrc", "half1_unfil.mrc", "half2_unfil.mrc", "fsc.csv")
 OpenPart = Callable[[AbinitConfig], JobFolder]
 
@@ -46,21 +49,24 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, open_p
     """
     torch.manual_seed(config.seed)
     particles, store = load(config, job, reporter)
-    mixture = _saved(job, store.device)
+    several = _saved(job, store.device)
     if config.classes is not None:
-        mixture = _told_apart(config, config.classes, mixture, job, reporter, store)
-    elif mixture is None:
-        mixture = reconstruct(config, job, reporter, particles, store)
-        if mixture is None:
+        saved = several.mixture if several is not None else None
+        several = Several(_told_apart(config, config.classes, saved, job, reporter, store), None)
+    elif several is None:
+        several = reconstruct(config, job, reporter, particles, store)
+        if several is None:
             return
-        _save(job, mixture)
-    mixture = by_size(mixture)
+        _save(job, several)
+    mixture = by_size(several.mixture)
+    first = int(torch.bincount(mixture.label[several.mixture.label == 0]).argmax())
     if config.classes is not None and len(mixture.maps) < config.classes:
         reporter.warn(f"only {len(mixture.maps)} of {config.classes} classes are left: the others had too few images")
     folders = [job.path / "classes" / f"class_{c + 1:02d}" for c in range(len(mixture.maps))]
     for c, folder in enumerate(folders):
         rows = torch.nonzero(mixture.label == c).squeeze(1)
-        _reconstruct_class(config, folder, rows, reporter, particles, store, open_part)
+        start = several.own.on_images(rows) if several.own is not None and c == first else None
+        _reconstruct_class(config, folder, rows, reporter, particles, store, open_part, start)
     _write_maps(job, folders)
     _write_particles(job, folders, mixture, particles)
     _judge(reporter, folders, mixture.label, all_must=config.classes is not None)
@@ -73,25 +79,29 @@ def _told_apart(
     making = Classification(store, particle_radius_px(config, store) / store.box, config.seed, reporter)
     if mixture is None:
         mixture = making.first()
-        _save(job, mixture)
+        _save(job, Several(mixture, None))
     while len(mixture.maps) < wanted:
         before, mixture = len(mixture.maps), making.with_another(mixture)
         if len(mixture.maps) == before:
             break
-        _save(job, mixture)
+        _save(job, Several(mixture, None))
     return mixture
 
 
-def _saved(job: JobFolder, device: torch.device) -> Mixture | None:
+def _saved(job: JobFolder, device: torch.device) -> Several | None:
     """The last checkpoint, where it is of a mixture."""
     saved = job.load_latest()
     if saved is None or saved[0] != MIXTURE:
         return None
-    return Mixture(**{name: tensor.to(device) for name, tensor in saved[1].items()})
+    tensors, meta = {name: tensor.to(device) for name, tensor in saved[1].items()}, saved[2]
+    own = {name.removeprefix(OWN): tensors.pop(name) for name in list(tensors) if name.startswith(OWN)}
+    return Several(Mixture(**tensors), RunState.restore(own, meta, device) if own else None)
 
 
-def _save(job: JobFolder, mixture: Mixture) -> None:
-    job.save_checkpoint(MIXTURE, vars(mixture), {})
+def _save(job: JobFolder, several: Several) -> None:
+    own = several.own
+    tensors = {} if own is None else {OWN + name: tensor for name, tensor in own.tensors().items()}
+    job.save_checkpoint(MIXTURE, vars(several.mixture) | tensors, {} if own is None else own.meta())
 
 
 def by_size(mixture: Mixture) -> Mixture:
@@ -117,8 +127,9 @@ def _reconstruct_class(
     particles: ParticleFile,
     store: CoefficientStore,
     open_part: OpenPart,
+    start: RunState | None,
 ) -> None:
-    """The job of one class, unless it is finished."""
+    """The job of one class, unless it is finished; `start` as in `reconstruct`."""
     if JobFolder(folder).status["state"] == "finished":
         return
     members = rows.cpu().numpy()
@@ -129,7 +140,7 @@ def _reconstruct_class(
     part = open_part(own)
     try:
         speaks = JobReporter(part, StopRequest(), PartReporter(reporter, folder.name.replace("_", " ")))
-        reconstruct(own, part, speaks, particles.select(members), store.select(rows))
+        reconstruct(own, part, speaks, particles.select(members), store.select(rows), start)
         part.write_status(state="finished")
     except (JobStopped, KeyboardInterrupt):
         part.write_status(state="stopped", eta_s=None)

@@ -62,6 +62,18 @@ class Mixture:
         return self.posterior.argmax(1)
 
 
+@dataclass(frozen=True, eq=False)
+class Several:
+    """What proved to be of several structures.
+
+    Attributes:
+        own: the run as it was taken for one structure's, which that of class 0 is; None where its map was of none of them.
+    """
+
+    mixture: Mixture
+    own: RunState | None
+
+
 class Classification:
     """How mixtures of a data set are made; soft assignment to classes and poses as in Scheres et al. (2007, Nat. Methods 4, 27).
 

@@ -4,7 +4,7 @@ A step is a pure function of this state and the options, with generators seeded 
 uninterrupted one bit for bit on a CPU.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,11 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from cryodrake.training.local_filter import BANDS
+
+OF_IMAGES = (
+    "rotation", "shift_px", "joint_rotation", "joint_shift_px", "joint_scale", "half", "confidence", "sigma_deg", "rival",
+    "is_part", "scale", "surprise", "latents", "precision",
+)  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -99,6 +104,13 @@ class RunState:
             component_noise=torch.zeros(0, BANDS + 1, device=device),
             active=n,
         )
+
+    def on_images(self, rows: Int64[Tensor, " m"]) -> "RunState":
+        """A run on some of the images that goes on with refining where this one is. Its maps are still of all: make them anew."""
+        changed: dict[str, Any] = {name: getattr(self, name)[rows] for name in OF_IMAGES}
+        for name in ("starts", "history", "rounds"):  # each run adds to its own
+            changed[name] = list(getattr(self, name))
+        return replace(self, **changed, phase="refine", active=len(rows))
 
     def tensors(self) -> dict[str, Tensor]:
         return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
