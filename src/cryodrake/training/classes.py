@@ -127,7 +127,7 @@ def _reconstruct_class(
     particles: ParticleFile,
     store: CoefficientStore,
     open_part: OpenPart,
-    start: RunState | None,
+    start: RunState | None = None,
 ) -> None:
     """The job of one class, unless it is finished; `start` as in `reconstruct`."""
     if JobFolder(folder).status["state"] == "finished":
