@@ -12,7 +12,8 @@ from cryodrake.io.particles import read_particles
 
 def test_each_column_is_what_its_file_says(finished_job):
     labels, layout = np.array([2, 0, 1, 1, 0, 2]), np.arange(12.0).reshape(6, 2) ** 2
-    job = finished_job(**{"analysis/labels": labels, "analysis/umap": layout, "analysis/pca": -layout, "classes": 1 - labels % 2})
+    of_analyze = {"analysis/labels": labels, "analysis/umap": layout, "analysis/pca": -layout}
+    job = finished_job(**of_analyze, classes=1 - labels % 2, groups=labels // 2)
     columns = job_columns(job)
     np.testing.assert_array_equal(columns["row"], np.arange(6))
     np.testing.assert_array_equal(columns["latent_2"], 2 * np.arange(6) + 1)
@@ -20,6 +21,7 @@ def test_each_column_is_what_its_file_says(finished_job):
     np.testing.assert_array_equal(columns["pc_2"], -layout[:, 1])
     np.testing.assert_array_equal(columns["cluster"], labels + 1)  # people count from 1, arrays from 0
     np.testing.assert_array_equal(columns["class_number"], 2 - labels % 2)
+    np.testing.assert_array_equal(columns["state_group"], labels // 2 + 1)
     np.testing.assert_array_equal(columns["defocus_A"], 14500.25 + 100 * np.arange(6))
     np.testing.assert_array_equal(columns["astigmatism_A"], 1000)
     np.testing.assert_array_equal(columns["voltage_kV"], 300)

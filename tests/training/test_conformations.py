@@ -67,6 +67,10 @@ def test_latents_are_standard_and_every_round_is_a_checkpoint(found):
     assert "median_pose_change_deg" not in run.state.rounds[-1]
 
 
+def test_a_continuous_motion_is_one_group(found):
+    assert not bool(found[0].state.group.any())
+
+
 @pytest.mark.parametrize(
     ("sigma_deg", "rounds"), [(1.0, [False, True]), (0.5, [False, False, True]), (0.0, [False, False, False, True])]
 )

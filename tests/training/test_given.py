@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
+from sklearn.metrics import adjusted_rand_score
 
 from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
+from cryodrake.app.cli import main
 from cryodrake.app.runner import run_job
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
@@ -15,6 +17,7 @@ from cryodrake.errors import InputError
 from cryodrake.fields.store import load_state_field
 from cryodrake.io.cryodrgn import write_poses
 from cryodrake.io.particles import read_particles
+from cryodrake.io.rows import read_rows
 from cryodrake.physics.rotations import axis_angle_to_matrix, geodesic_deg
 from cryodrake.training import backproject, given
 from cryodrake.training.config import BackprojectConfig, TrainConfig
@@ -56,6 +59,29 @@ def test_distances_of_states_are_those_of_their_maps(trained):
     assert float(variance.max()) == pytest.approx(1, abs=0.02)
     assert float(variance[0]) == float(variance.max())
     assert float(variance[1]) < 0.7 * float(variance[0])  # the hinge is one motion
+
+
+def test_structures_that_lack_parts_are_groups_with_their_shares(tmp_path):
+    """Whole, without one half of its parts, and without the other: nothing lies between them."""
+    data = simulate(
+        SimulateConfig(
+            out=tmp_path / "data", n=1200, box=32, snr=0.3, shift_px=2, motion="composition",
+            subsets=("whole=*", "less=[A-J]", "other=[E-N]"), shares=(3.0, 2.0, 1.0), seed=6,
+        )
+    )  # fmt: skip
+    config = TrainConfig(particles=data / "truth" / "particles.star", datadir=data, out=tmp_path / "job", zdim=4, device="cpu")
+    job = run_job(config, "train", given.run)
+    true, group = np.load(data / "truth" / "state.npy"), np.load(job.path / "groups.npy")
+    assert group.max() == 2
+    assert adjusted_rand_score(true, group) > 0.95
+    assert "fall into 3 separate groups of 50%, 33%, 17% of the images" in job.status["verdict"]
+    states = evaluate(EvaluateConfig(job=job.path, truth=data)).states
+    assert states is not None
+    assert states.kmeans_ari > 0.95
+    assert states.image_auc_mean > states.static_auc_mean + 0.01
+    out = tmp_path / "least.txt"
+    assert main(["filter", str(job.path), "state_group == 3", "-o", str(out)]) == 0
+    assert read_rows(out, 1200).tolist() == np.flatnonzero(group == 2).tolist()
 
 
 def test_coordinates_are_in_order_of_their_filtered_components():

@@ -95,6 +95,17 @@ def test_every_doubt_is_enough_and_is_named(store, doubt, words):
     assert "Do not trust" in verdict.words
 
 
+def test_groups_of_states_are_told_with_their_shares(store):
+    state = a_state(store)
+    state.gain, state.is_flexible = 4.0, True
+    assert "groups" not in judge(state, store).words
+    state.group[: store.n // 4] = 1
+    assert "fall into 2 separate groups of 75%, 25% of the images" in judge(state, store).words
+    state.group = torch.arange(store.n) % 20
+    assert "20 separate groups of 5%, 5%" in judge(state, store).words
+    assert judge(state, store).words.count("5%") == 12  # and no more are told
+
+
 def test_a_symmetry_is_said(store):
     state = a_state(store)
     assert "symmetry" not in judge(state, store).words

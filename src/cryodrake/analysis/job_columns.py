@@ -2,7 +2,7 @@
 
     row                                         from 0, of JOB/particles.star
     confidence, half_set                        half sets are 1 and 2
-    class_number, cluster                       of the job, and of `analyze`; from 1, while classes.npy and labels.npy are from 0
+    class_number, state_group, cluster          of the job, the last one of `analyze`; from 1, while their files count from 0
     class_probability                           of the particle's class, in a job with --classes
     latent_1 …, pc_1 …, umap_1, umap_2          states; the last two of `analyze`
     defocus_A, defocus_u_A, defocus_v_A, astigmatism_A, defocus_angle_deg, phase_shift_deg, voltage_kV, cs_mm,
@@ -31,7 +31,7 @@ from cryodrake.io.star import strings
 from cryodrake.io.table import ParticleTable
 from cryodrake.physics.rotations import matrix_to_euler_deg
 
-FROM_1 = ("class_number", "cluster")  # their files count from 0
+FROM_1 = ("class_number", "state_group", "cluster")  # their files count from 0
 
 
 def job_columns(job: Path) -> dict[str, np.ndarray]:
@@ -59,6 +59,7 @@ def _states(job: Path, n: int) -> dict[str, np.ndarray]:
     files: dict[str, tuple[str, np.ndarray | None]] = {
         "classes.npy": ("class_number", read_classes(job)),
         "latents.npy": ("latent", read_latents(job)),
+        "groups.npy": ("state_group", read_array(job / "groups.npy")),
     }
     posterior = read_array(job / "class_posterior.npy")
     if posterior is not None and posterior.size and posterior.ndim == 2 and posterior.dtype.kind in "fiu":

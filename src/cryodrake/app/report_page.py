@@ -26,6 +26,7 @@ FILES = {
     "checkpoints/field.safetensors": "the neural map as a network",
     "latents.npy": "the state of every particle",
     "latents_precision.npy": "how surely each state is known",
+    "groups.npy": "the separate group of states that each particle is in, from 0",
     "maps/states": "maps of representative states, or of classes: state_00 is that of class 1, and so on",
     "classes": "a job of its own for each class",
     "classes.npy": "the class of every particle, from 0",

@@ -4,7 +4,8 @@ A round learns a linear model of the structures from all images at their present
 at full resolution, and poses each image anew against the map of its own state, made without that image's fold: the nearest of a
 few anchor states, so that the search stays what it is for one structure. The first time, and again where that finds many
 elsewhere, all images are searched over all poses, against one of very few anchors' maps; those that hold surprisingly little of
-the map at their state, always, against each.
+the map at their state, always, against each. The last round leaves poses as they are; it learns how states are distributed
+(`inference.state_mixture`), and takes each image's state for one of those.
 
 The first model is learned from half set 1 and judged by half set 2, free and under ever stronger priors; the prior that makes the
 images that it has not seen the likeliest is kept. Where none makes them likelier than one structure does there is nothing to
@@ -20,9 +21,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from cryodrake.data.coefficients import CoefficientStore
-from cryodrake.inference import local
+from cryodrake.inference import local, state_mixture
 from cryodrake.inference.basins import nearest_deg
 from cryodrake.inference.reference import Reference, box_for_radius, in_box
+from cryodrake.inference.state_groups import groups_of
 from cryodrake.inference.states import States
 from cryodrake.inference.states_about_poses import infer_about_poses
 from cryodrake.physics.ball_grid import BallGrid
@@ -166,7 +168,10 @@ class Conformations:
         self._choose_mates()
         fit = self._fit(self._some(self.everyone, FITTED), state.latents)
         self.reporter.step(1)
-        small, states = canonical(fit.volumes, self._infer(fit.volumes, fit.grid))
+        states = self._infer(fit.volumes, fit.grid)
+        if last:
+            states = self._among_others(states)
+        small, states = canonical(fit.volumes, states)
         del fit  # it is large, as are the sums to come
         give_back()
         state.latents, state.precision = states.mean, states.precision
@@ -182,6 +187,15 @@ class Conformations:
             record |= self._pose(states, step)
         state.rounds.append(record)
         self.reporter.step(3, **record)
+
+    def _among_others(self, states: States) -> States:
+        """Under what the images say of the distribution of states, and which group of it each image is in."""
+        mixture = state_mixture.learn(states, self.state.half, self.seed * 1000 + 703)
+        states, chance = state_mixture.under(mixture, states)
+        group = groups_of(mixture)
+        of_groups = chance.new_zeros(len(chance), int(group.max()) + 1).index_add_(1, group, chance)
+        self.state.group = of_groups.argmax(1)
+        return states
 
     def _choose_mates(self) -> None:
         """Of poses that a symmetry of the map makes equal, each image takes the likeliest in the state that it is in there.

@@ -38,6 +38,8 @@ def write_results(
         states = StatesInMaps.of(state_components(found, target.density[0]), state)
         write_states_field(job, states.components, radius_px, pixel_size_A)
         states.write(job)
+        if state.group.any():
+            write_npy_atomic(job.path / "groups.npy", state.group.cpu().numpy())
         reporter.step(2)
         write_state_maps(job, images, state, states, radius_px, pixel_size_A, reporter, seed)
     write_npy_atomic(job.path / "scales.npy", state.joint_scale.cpu().numpy())

@@ -15,7 +15,7 @@ from cryodrake.training.local_filter import BANDS
 
 OF_IMAGES = (
     "rotation", "shift_px", "joint_rotation", "joint_shift_px", "joint_scale", "half", "confidence", "sigma_deg", "rival",
-    "is_part", "scale", "surprise", "latents", "precision",
+    "is_part", "scale", "surprise", "latents", "precision", "group",
 )  # fmt: skip
 
 
@@ -36,8 +36,9 @@ class RunState:
         noise, scale: see `WeightedImages`; surprise: see `estimates.Amplitudes`.
         maps: (2 f d d d) references of the half sets' folds, filtered and masked; before the halves part, the same map throughout.
         fsc: (s,) between the half maps.
-        latents, precision: posterior mean and precision of each image's state; components (r d d d): mean and components of
-            the maps, unfiltered; component_noise: (r b) of each, by bands of shells (`local_filter`); none of it where zdim is 0.
+        latents, precision: posterior mean and precision of each image's state; group: which of the groups that states fall into
+            it is in, from 0, the largest first; components (r d d d): mean and components of the maps, unfiltered;
+            component_noise: (r b) of each, by bands of shells (`local_filter`); none of it where zdim is 0.
         gain: log likelihood per unseen image that states bring, None while nobody has asked; is_flexible: whether that is more
             than chance; share: of the mean's power, the prior of the components, 0 for none.
         start_maps: the starts' maps in their reduced box; starts: one entry per start; history: one entry per refinement
@@ -63,6 +64,7 @@ class RunState:
     start_maps: Float[Tensor, "m d2 d2 d2"]
     latents: Float[Tensor, "n z"]
     precision: Float[Tensor, "n z z"]
+    group: Int64[Tensor, " n"]
     components: Float[Tensor, "r d d d"]
     component_noise: Float[Tensor, "r b"]
     phase: str = "bootstrap"
@@ -100,6 +102,7 @@ class RunState:
             start_maps=torch.zeros(0, 0, 0, 0, device=device),
             latents=torch.zeros(n, zdim, device=device),
             precision=torch.zeros(n, zdim, zdim, device=device),
+            group=torch.zeros(n, dtype=torch.int64, device=device),
             components=torch.zeros(0, box, box, box, device=device),
             component_noise=torch.zeros(0, BANDS + 1, device=device),
             active=n,

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import torch
+
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.physics.fsc import crossing_shell, resolution_A
 from cryodrake.training.bootstrap import SCHEDULE
@@ -10,6 +12,7 @@ from cryodrake.training.starts import confirmed
 from cryodrake.training.state import RunState
 
 LEAST_CONFIDENT = 0.5  # share of images whose basin is sure
+MOST_TOLD = 12  # groups of states whose shares are told
 LEAST_SHELL = SCHEDULE[-1].last_radius + 1  # both halves share the start: FSC must reach beyond what it put in
 
 
@@ -87,4 +90,9 @@ def words_on_states(state: RunState) -> str:
     """Whether images that the model was not learned from are likelier in states of their own."""
     if not state.is_flexible:
         return "no states were found: one rigid structure explains the images as well"
-    return f"states explain unseen images better than one structure, by {state.gain:.1f} units of log likelihood an image"
+    words = f"states explain unseen images better than one structure, by {state.gain:.1f} units of log likelihood an image"
+    if not state.group.any():
+        return words
+    shares = torch.bincount(state.group) / len(state.group)
+    told = ", ".join(f"{share:.0%}" for share in shares[:MOST_TOLD].tolist()) + (" …" if len(shares) > MOST_TOLD else "")
+    return f"{words}, and fall into {len(shares)} separate groups of {told} of the images"

@@ -131,7 +131,7 @@ class JobReader:
 
     def particle_files(self) -> list[Path]:
         """What `columns` comes from."""
-        names = ("job.toml", "particles.star", "particles.cs", "latents.npy", "classes.npy", "class_posterior.npy")
+        names = ["job.toml", "particles.star", "particles.cs", "latents.npy", "groups.npy", "classes.npy", "class_posterior.npy"]
         return [self.path / name for name in (*names, "analysis/labels.npy", "analysis/pca.npy", "analysis/umap.npy")]
 
     def is_finished(self) -> bool:

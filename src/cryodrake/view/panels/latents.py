@@ -29,7 +29,12 @@ def layout(reader: JobReader) -> list[Any]:
     names = [name for name, values in columns.items() if values.ndim == 1]
     across, up = next((pair for pair in (*FIRST_AXES, OF_CLASSES) if set(pair) <= set(names)), (names[0], names[0]))
     colour = next(
-        (name for name in ("cluster", "class_number", "confidence") if name in names and np.ptp(numbers(columns[name])) > 0), None
+        (
+            name
+            for name in ("state_group", "cluster", "class_number", "confidence")
+            if name in names and np.ptp(numbers(columns[name])) > 0
+        ),
+        None,
     )
     tools = GRAPH | {"modeBarButtonsToRemove": ["toImage", "autoScale2d"]}
     return [

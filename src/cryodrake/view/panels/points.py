@@ -12,7 +12,7 @@ from cryodrake.view.style import GRAPH, empty
 from cryodrake.view.surface_figure import MOST, Shown, surfaces
 
 HEIGHT_px = 420
-TOLD = ("class_number", "class_probability", "cluster", "confidence", "half_set", "defocus_A", "view_density")
+TOLD = ("class_number", "class_probability", "state_group", "cluster", "confidence", "half_set", "defocus_A", "view_density")
 
 
 def layout(reader: JobReader) -> list[Any]:
