@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
+from sklearn.metrics import adjusted_rand_score
 
 from cryodrake.analysis.decoder import Decoder, open_decoder
 from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
@@ -301,6 +302,16 @@ def test_rows_are_those_of_the_job_and_poses_are_counted_per_state(tmp_path, tru
     assert found.state_n == (40, 30, 20, 10)
 
 
+def test_groups_are_compared_with_the_true_states(tmp_path, truth):
+    """The two smallest states in one group: pairs of these 30 alone are wrong."""
+    np.save(tmp_path / "groups.npy", np.minimum(STATE, 2))
+    found = evaluate_states(tmp_path, truth, None, None, None)
+    assert found.n_groups == 3
+    assert found.groups_ari == pytest.approx(adjusted_rand_score(STATE, np.minimum(STATE, 2)))
+    assert 0.8 < found.groups_ari < 1
+    assert "groups that the run found: 3; adjusted Rand index 0." in " ".join(found.words())
+
+
 def test_one_state_has_no_states(tmp_path):
     (tmp_path / "volumes").mkdir()
     write_map(tmp_path / "volumes" / "state_000.mrc", np.ones((4, 4, 4), np.float32), 1.0)
@@ -315,6 +326,8 @@ def test_one_state_has_no_states(tmp_path):
         ("latents.npy", np.zeros(100, np.float32), r"expected: numbers \(n, zdim\)"),
         ("latents.npy", np.full((100, 2), np.nan, np.float32), "row 0: values that are not finite"),
         ("classes.npy", np.zeros(100, np.float32), "whole numbers"),
+        ("groups.npy", np.arange(99), "has 99 rows"),
+        ("groups.npy", np.full(100, -1), r"whole numbers \(n,\), from 0"),
         ("classes.npy", b"nonsense", "cannot be read"),
     ],
 )

@@ -78,6 +78,8 @@ def test_structures_that_lack_parts_are_groups_with_their_shares(tmp_path):
     states = evaluate(EvaluateConfig(job=job.path, truth=data)).states
     assert states is not None
     assert states.kmeans_ari > 0.95
+    assert states.n_groups == 3
+    assert states.groups_ari == pytest.approx(adjusted_rand_score(true, group))
     assert states.image_auc_mean > states.static_auc_mean + 0.01
     out = tmp_path / "least.txt"
     assert main(["filter", str(job.path), "state_group == 3", "-o", str(out)]) == 0

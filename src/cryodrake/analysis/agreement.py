@@ -37,11 +37,13 @@ def cluster_scores(latents: Float[np.ndarray, "n z"], state: Int[np.ndarray, " n
         scale = max(float(latents.std()), 1e-30)  # the mixture's floor on variances is absolute
         mixture = GaussianMixture(k, random_state=seed, reg_covar=1e-4)
         by_mixture = mixture.fit_predict((latents - latents.mean(axis=0)) / scale)
-    found = {}
-    for name, labels in (("kmeans", by_means), ("gmm", by_mixture)):
-        found[f"{name}_ari"] = float(adjusted_rand_score(state, labels))
-        found[f"{name}_ami"] = float(adjusted_mutual_info_score(state, labels))
-    return found
+    return label_scores("kmeans", by_means, state) | label_scores("gmm", by_mixture, state)
+
+
+def label_scores(name: str, labels: Int[np.ndarray, " n"], state: Int[np.ndarray, " n"]) -> dict[str, float]:
+    """Adjusted Rand index and adjusted mutual information, as `name`_ari and `name`_ami."""
+    ami = adjusted_mutual_info_score(state, labels)
+    return {f"{name}_ari": float(adjusted_rand_score(state, labels)), f"{name}_ami": float(ami)}
 
 
 def share_in_right_class(classes: Int[np.ndarray, " n"], state: Int[np.ndarray, " n"]) -> float:

@@ -13,14 +13,14 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
-from cryodrake.analysis.agreement import cluster_scores, neighbourhood_share, share_in_right_class
+from cryodrake.analysis.agreement import cluster_scores, label_scores, neighbourhood_share, share_in_right_class
 from cryodrake.analysis.coordinates import circle_scores, is_circle, line_scores
 from cryodrake.analysis.decoder import open_decoder
 from cryodrake.analysis.evaluate_classes import ClassMap, curves_of_classes
 from cryodrake.analysis.evaluate_images import ImageCurves, auc, image_curves
 from cryodrake.analysis.evaluate_maps import AlignedMap, cryobench_auc
 from cryodrake.analysis.evaluate_states_result import StatesResult
-from cryodrake.analysis.job_states import check_rows, holds_classes, read_classes, read_latents
+from cryodrake.analysis.job_states import check_rows, holds_classes, read_classes, read_groups, read_latents
 from cryodrake.analysis.regression import FOLDS, some_rows
 from cryodrake.errors import InputError
 
@@ -52,10 +52,10 @@ def evaluate_states(
         return None
     state = _true_states(truth, n_states)
     state = state if rows is None else state[rows]
-    latents, classes = read_latents(job), read_classes(job)
+    latents, groups, classes = read_latents(job), read_groups(job), read_classes(job)
     found: dict[str, Any] = {"n_states": n_states, "state_n": tuple(np.bincount(state, minlength=n_states).tolist())}
     notes: list[str] = []
-    for name, table in (("latents.npy", latents), ("classes.npy", classes)):
+    for name, table in (("latents.npy", latents), ("groups.npy", groups), ("classes.npy", classes)):
         if table is not None:
             check_rows(job, name, len(table), len(state))
     scored = _score_maps(job, truth, map_, state, latents, classes, parts)
@@ -66,6 +66,8 @@ def evaluate_states(
     if latents is not None:
         points = latents if classes is None else apart(latents, classes)
         found |= score_latents(points, state, _coordinates(truth, n_states))
+    if groups is not None:
+        found |= {"n_groups": len(np.unique(groups))} | label_scores("groups", groups, state)
     if classes is not None:
         found["share_in_right_class"] = share_in_right_class(classes, state)
     if error_deg is not None:

@@ -26,6 +26,7 @@ class StatesResult:
         circle_gap: longest step between neighbouring states' mean latents over the median one (1: the circle closes).
         neighbour_share: share of the nearest latents that have the same state; `neighbour_chance` by chance.
         kmeans_…, gmm_…: adjusted Rand index and mutual information of clusters, as many as states.
+        n_groups, groups_…: of groups.npy, as many as the run found.
         share_in_right_class: of classes.npy, after the best assignment.
         state_rotation_error_median_deg: after the one global alignment.
         notes: what could not be evaluated, and why.
@@ -57,6 +58,9 @@ class StatesResult:
     kmeans_ami: float | None = None
     gmm_ari: float | None = None
     gmm_ami: float | None = None
+    n_groups: int | None = None
+    groups_ari: float | None = None
+    groups_ami: float | None = None
     share_in_right_class: float | None = None
     state_rotation_error_median_deg: tuple[float | None, ...] | None = None
     notes: tuple[str, ...] = ()
@@ -108,6 +112,11 @@ class StatesResult:
             lines.append(
                 f"Clusters, {self.n_states} of them: adjusted Rand index {self.kmeans_ari:.2f} (k-means), {self.gmm_ari:.2f} "
                 f"(Gaussian mixture); adjusted mutual information {self.kmeans_ami:.2f}, {self.gmm_ami:.2f}."
+            )
+        if self.n_groups is not None:
+            lines.append(
+                f"Separate groups that the run found: {self.n_groups}; adjusted Rand index {self.groups_ari:.2f}, adjusted mutual "
+                f"information {self.groups_ami:.2f}."
             )
         if self.share_in_right_class is not None:
             lines.append(f"Images in the right class: {self.share_in_right_class:.1%}.")

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from cryodrake.analysis.job_particles import read_job_particles
-from cryodrake.analysis.job_states import check_rows, holds_classes, read_array, read_classes, read_latents
+from cryodrake.analysis.job_states import check_rows, holds_classes, read_array, read_classes, read_groups, read_latents
 from cryodrake.analysis.viewing import coverage, view_density
 from cryodrake.errors import InputError
 from cryodrake.io.cryosparc import CsFile
@@ -59,7 +59,7 @@ def _states(job: Path, n: int) -> dict[str, np.ndarray]:
     files: dict[str, tuple[str, np.ndarray | None]] = {
         "classes.npy": ("class_number", read_classes(job)),
         "latents.npy": ("latent", read_latents(job)),
-        "groups.npy": ("state_group", read_array(job / "groups.npy")),
+        "groups.npy": ("state_group", read_groups(job)),
     }
     posterior = read_array(job / "class_posterior.npy")
     if posterior is not None and posterior.size and posterior.ndim == 2 and posterior.dtype.kind in "fiu":

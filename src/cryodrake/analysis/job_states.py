@@ -1,4 +1,4 @@
-"""What a job says about each particle's state: latents.npy and classes.npy, read with care."""
+"""What a job says about each particle's state: latents.npy, groups.npy and classes.npy, read with care."""
 
 from pathlib import Path
 
@@ -58,13 +58,25 @@ def read_classes(job: Path) -> Int[np.ndarray, " n"] | None:
     Raises:
         InputError: not whole numbers from 0.
     """
-    path = job / "classes.npy"
-    classes = read_array(path, "whole numbers (n,)")
-    if classes is None:
+    return _read_numbers(job / "classes.npy")
+
+
+def read_groups(job: Path) -> Int[np.ndarray, " n"] | None:
+    """JOB/groups.npy, separate groups of states, 0-based; None where the job has none.
+
+    Raises:
+        InputError: not whole numbers from 0.
+    """
+    return _read_numbers(job / "groups.npy")
+
+
+def _read_numbers(path: Path) -> Int[np.ndarray, " n"] | None:
+    found = read_array(path, "whole numbers (n,)")
+    if found is None:
         return None
-    if classes.ndim != 1 or classes.dtype.kind not in "iu" or (len(classes) and classes.min() < 0):
-        raise InputError(f"holds {classes.dtype} of shape {classes.shape}", where=path, expected="whole numbers (n,), from 0")
-    return classes.astype(np.int64)
+    if found.ndim != 1 or found.dtype.kind not in "iu" or (len(found) and found.min() < 0):
+        raise InputError(f"holds {found.dtype} of shape {found.shape}", where=path, expected="whole numbers (n,), from 0")
+    return found.astype(np.int64)
 
 
 def read_array(path: Path, expected: str = "numbers") -> np.ndarray | None:
