@@ -1,6 +1,7 @@
 """`cryodrake volumes` on a small job with two states: both kinds of maps, every way to choose states, and what is refused."""
 
 import functools
+import shutil
 
 import numpy as np
 import pytest
@@ -114,6 +115,22 @@ def test_clusters_and_components_are_where_the_particles_are(job, tmp_path):
     assert z_of(tmp_path / "pc")[:, 0] == pytest.approx([-1.05, 0, 1.05], abs=0.06)
 
 
+def test_each_group_is_at_a_particle_in_its_middle(job, tmp_path, capsys):
+    copy = tmp_path / "job"
+    shutil.copytree(job, copy)
+    assert run(copy, tmp_path / "none", "--groups") == 2
+    assert "are one group" in capsys.readouterr().err
+    latents = np.load(job / "latents.npy")
+    np.save(copy / "groups.npy", (latents[:, 0] < 0).astype(int))
+    assert run(copy, tmp_path / "out", "--groups") == 0
+    z = z_of(tmp_path / "out")
+    assert z[:, 0] == pytest.approx([1, -1], abs=0.02)
+    assert all(np.abs(latents - own).sum(axis=1).min() < 1e-5 for own in z)
+    np.save(copy / "groups.npy", np.zeros(3, int))
+    assert run(copy, tmp_path / "few", "--groups") == 2
+    assert "groups.npy: has 3 rows" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "box", "pixel_size_A"),
     [(("--box", 48), 48, 7 * 32 / 48), (("--apix", 3.5), 64, 3.5), (("--box", 40, "--apix", 7), 40, 7.0)],
@@ -157,6 +174,7 @@ def test_maps_from_the_data_are_those_of_their_state_with_halves_and_fsc(job, st
     [
         ((), "no states are chosen"),
         (("--kmeans", 2, "--pc", 1), "--kmeans and --pc do not go together"),
+        (("--groups", "--pc", 1), "--groups and --pc do not go together"),
         (("--particles", "0,600"), "there is no particle 600"),
         (("--particles", "a"), "rows such as 0,10,20"),
         (("--pc", 3), "there is no component 3"),

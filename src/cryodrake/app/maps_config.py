@@ -52,7 +52,7 @@ def the_one_given(config: object, ways: tuple[str, ...], what: str) -> str | Non
     Raises:
         InputError: several are.
     """
-    given = [name for name in ways if getattr(config, name) is not None]
+    given = [name for name in ways if getattr(config, name) is not None and getattr(config, name) is not False]
     if len(given) > 1:
         names = " and ".join(f"--{name}" for name in given)
         raise InputError(f"{names} do not go together", expected=f"one of {', '.join(f'--{name}' for name in ways)}: {what}")

@@ -1,10 +1,11 @@
-"""The states that `volumes` is asked for: of particles, of a file, of clusters, along a component."""
+"""The states that `volumes` is asked for: of particles, of a file, of clusters, of groups, along a component."""
 
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from cryodrake.analysis.job_states import check_rows, read_groups
 from cryodrake.app.volumes_config import VolumesConfig
 from cryodrake.errors import InputError
 from cryodrake.inference.latent_clusters import k_means
@@ -27,8 +28,24 @@ def chosen_states(config: VolumesConfig, latents: Float32[np.ndarray, "n z"]) ->
         if config.kmeans > len(latents):
             raise InputError(f"{config.kmeans} of {len(latents)} particles", where="--kmeans", expected="fewer")
         return latents[k_means(latents, config.kmeans, config.seed).distinct_rows]
+    if config.groups:
+        return latents[group_rows(config.job, latents)]
     assert config.particles is not None  # exactly one is given
     return latents[parse_rows(config.particles, len(latents))]
+
+
+def group_rows(job: Path, latents: Float32[np.ndarray, "n z"]) -> Int64[np.ndarray, " m"]:
+    """Of each group the particle nearest to its mean state.
+
+    Raises:
+        InputError: the states fell into no groups, or groups.npy is not of these particles.
+    """
+    group = read_groups(job)
+    if group is None:
+        raise InputError("the states of this job are one group: it has no groups.npy", where=job, do="give --kmeans or --pc")
+    check_rows(job, "groups.npy", len(group), len(latents))
+    rows = [np.flatnonzero(group == g) for g in np.unique(group)]
+    return np.array([own[np.square(latents[own] - latents[own].mean(0)).sum(1).argmin()] for own in rows])
 
 
 def parse_rows(text: str, n: int, option: str = "--particles") -> Int64[np.ndarray, " m"]:
