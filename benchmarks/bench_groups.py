@@ -21,7 +21,7 @@ from sklearn.metrics import adjusted_rand_score
 from tables import table, write_json
 from torch import Tensor
 
-from cryodrake.inference.state_groups import groups_of, valleys
+from cryodrake.inference.state_groups import groups_of, likeliest_groups, valleys
 from cryodrake.inference.state_mixture import Evidence, Mixture, fit, learn, under
 from cryodrake.inference.states_about_poses import infer_about_poses
 from cryodrake.physics.slices import raster
@@ -66,11 +66,10 @@ def main() -> None:
         states = infer_about_poses(
             known.images, everyone, known.rotation, known.shift_px, raster(model.volumes, model.grid), model.grid
         )
-        evidence = Evidence.of(states)
-        first, second = (torch.nonzero(known.half == h).squeeze(1) for h in (1, 2))
-        before, gains = Mixture.standard(options.zdim, states.mean.device).log_likelihood(evidence[second]), []
+        first, second = (Evidence.of(states[torch.nonzero(known.half == h).squeeze(1)]) for h in (1, 2))
+        before, gains = Mixture.standard(options.zdim, states.mean.device).log_likelihood(second), []
         for k in TRIED:
-            likely = fit(evidence[first], k, 0).log_likelihood(evidence[second])
+            likely = fit(first, k, 0).log_likelihood(second)
             gain = likely - before
             gains.append([k, float(gain.mean()), float(gain.std()) / len(gain) ** 0.5])
             before = likely
@@ -78,9 +77,8 @@ def main() -> None:
         mixture = learn(states, known.half, 0)
         after, chance = under(mixture, states)
         seconds = time.perf_counter() - began
-        group = groups_of(mixture)
-        label = chance.new_zeros(len(chance), int(group.max()) + 1).index_add_(1, group, chance).argmax(1)
-        joins, n_groups = steps(valleys(mixture)), int(group.max()) + 1
+        label = likeliest_groups(groups_of(mixture), chance)
+        joins, n_groups = steps(valleys(mixture)), int(label.max()) + 1
         within = joins[: len(joins) - n_groups + 1]
         result = {
             "set": name,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 
-from cryodrake.inference.state_groups import groups_of, valleys
+from cryodrake.inference.state_groups import groups_of, likeliest_groups, valleys
 from cryodrake.inference.state_mixture import Evidence, Mixture, learn, under
 from cryodrake.inference.states import States
 
@@ -101,9 +101,8 @@ def test_a_step_makes_images_likelier(heaps):
 def test_heaps_are_found_with_their_shares(heaps):
     states, heap, z = heaps
     mixture = learn(states, halves(1500), 0)
-    group = groups_of(mixture)
     found, chance = under(mixture, states)
-    label = chance.new_zeros(1500, int(group.max()) + 1).index_add_(1, group, chance).argmax(1)
+    label = likeliest_groups(groups_of(mixture), chance)
     shares = torch.bincount(label) / 1500
     assert len(shares) == 3
     torch.testing.assert_close(shares, torch.bincount(heap) / 1500, atol=0.01, rtol=0)
@@ -162,8 +161,16 @@ def test_the_valley_is_the_least_density_on_a_line_for_equal_normals():
         assert float(valleys(Mixture(share, centre, covariance))[0, 1]) == pytest.approx(min(1.0, expected), rel=1e-6)
 
 
-def test_the_largest_group_comes_first():
+def test_groups_are_what_hangs_together():
     centre = torch.tensor([[0.0], [20.0], [1.0], [40.0]], dtype=torch.float64)
     share = torch.tensor([0.2, 0.45, 0.3, 0.05], dtype=torch.float64)
-    covariance = torch.ones(4, 1, 1, dtype=torch.float64)
-    assert groups_of(Mixture(share, centre, covariance)).tolist() == [0, 1, 0, 2]
+    group = groups_of(Mixture(share, centre, torch.ones(4, 1, 1, dtype=torch.float64))).tolist()
+    assert group[0] == group[2]
+    assert len(set(group)) == 3
+
+
+def test_the_group_with_the_most_images_comes_first_and_none_is_empty():
+    """Of four groups of five normals; no image is likeliest in the second, and that of two normals wins by their sum."""
+    group = torch.tensor([0, 1, 2, 3, 2])
+    chance = torch.tensor([[0.9, 0.1, 0, 0, 0], [0, 0.4, 0.3, 0, 0.3], [0, 0, 1.0, 0, 0], [0, 0, 0, 1.0, 0], [0, 0, 0.1, 0, 0.9]])
+    assert likeliest_groups(group, torch.cat([chance, chance[3:4]])).tolist() == [2, 0, 0, 1, 0, 1]

@@ -17,12 +17,20 @@ POINTS = 21  # of a ridgeline
 
 
 def groups_of(mixture: Mixture) -> Int64[Tensor, " k"]:
-    """Group of each normal, from 0, the one with the largest share first."""
-    joined = (valleys(mixture) >= VALLEY).cpu().numpy()
-    n, found = connected_components(joined, directed=False)
-    label = torch.from_numpy(found).long().to(mixture.share.device)
-    order = torch.zeros(n, dtype=mixture.share.dtype, device=label.device).index_add_(0, label, mixture.share)
-    return order.argsort(descending=True).argsort()[label]
+    """Group of each normal, from 0."""
+    _, label = connected_components((valleys(mixture) >= VALLEY).cpu().numpy(), directed=False)
+    return torch.from_numpy(label).long().to(mixture.share.device)
+
+
+def likeliest_groups(group: Int64[Tensor, " k"], chance: Float[Tensor, "n k"]) -> Int64[Tensor, " n"]:
+    """Group of each image, from 0, the one with the most images first; a group that no image is likeliest in has no number.
+
+    Args:
+        group: of each normal. chance: that an image is of each normal.
+    """
+    of_group = chance.new_zeros(len(chance), int(group.max()) + 1).index_add_(1, group, chance)
+    _, label, images = of_group.argmax(1).unique(return_inverse=True, return_counts=True)
+    return images.argsort(descending=True, stable=True).argsort()[label]
 
 
 def valleys(mixture: Mixture) -> Float[Tensor, "k k"]:

@@ -49,9 +49,6 @@ class Evidence:
         values, turn = torch.linalg.eigh(precision)
         return cls(pull, (turn * (values - 1).clamp(min=0)[:, None]) @ turn.mT)
 
-    def __getitem__(self, rows: Tensor) -> "Evidence":
-        return Evidence(self.pull[rows], self.information[rows])
-
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -142,12 +139,13 @@ def learn(states: States, half: Int64[Tensor, " n"], seed: int) -> Mixture:
     """
     generator = torch.Generator().manual_seed(seed)
     rows = [torch.nonzero(half == h).squeeze(1) for h in (1, 2)]
-    taught, asked = (r[torch.randperm(len(r), generator=generator)[:FITTED].to(r.device)] for r in rows)
-    evidence, z = Evidence.of(states), states.mean.shape[1]
+    some = [r[torch.randperm(len(r), generator=generator)[:FITTED].to(r.device)] for r in rows]
+    taught, asked = (Evidence.of(states[r]) for r in some)
+    z = states.mean.shape[1]
     normal = Mixture.standard(z, states.mean.device)
-    before, chosen, k = normal.log_likelihood(evidence[asked]), 1, 2
-    while k <= min(MOST, len(taught) // (IMAGES_PER_COORDINATE * z)):
-        likely = fit(evidence[taught], k, seed).log_likelihood(evidence[asked])
+    before, chosen, k = normal.log_likelihood(asked), 1, 2
+    while k <= min(MOST, len(taught.pull) // (IMAGES_PER_COORDINATE * z)):
+        likely = fit(taught, k, seed).log_likelihood(asked)
         gain = likely - before
         if float(gain.mean()) > SURE * float(gain.std()) / len(gain) ** 0.5:
             before, chosen = likely, k
@@ -156,7 +154,7 @@ def learn(states: States, half: Int64[Tensor, " n"], seed: int) -> Mixture:
         k *= 2
     if chosen == 1:
         return normal
-    return fit(evidence[torch.cat([taught, asked])], chosen, seed)
+    return fit(Evidence.of(states[torch.cat(some)]), chosen, seed)
 
 
 def under(mixture: Mixture, states: States) -> tuple[States, Float[Tensor, "n k"]]:
@@ -164,7 +162,7 @@ def under(mixture: Mixture, states: States) -> tuple[States, Float[Tensor, "n k"
 
     Their likelihoods and amplitudes are left as they were.
     """
-    evidence, everyone = Evidence.of(states), torch.arange(len(states.mean), device=states.mean.device)
-    parts = [mixture.states(evidence[rows]) for rows in everyone.split(ROWS_AT_ONCE)]
+    everyone = torch.arange(len(states.mean), device=states.mean.device)
+    parts = [mixture.states(Evidence.of(states[rows])) for rows in everyone.split(ROWS_AT_ONCE)]
     mean, covariance, chance = (torch.cat(values) for values in zip(*parts, strict=True))
     return replace(states, mean=mean.to(states.mean), precision=torch.linalg.inv(covariance).to(states.precision)), chance

@@ -24,7 +24,7 @@ from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.inference import local, state_mixture
 from cryodrake.inference.basins import nearest_deg
 from cryodrake.inference.reference import Reference, box_for_radius, in_box
-from cryodrake.inference.state_groups import groups_of
+from cryodrake.inference.state_groups import groups_of, likeliest_groups
 from cryodrake.inference.states import States
 from cryodrake.inference.states_about_poses import infer_about_poses
 from cryodrake.physics.ball_grid import BallGrid
@@ -192,9 +192,7 @@ class Conformations:
         """Under what the images say of the distribution of states, and which group of it each image is in."""
         mixture = state_mixture.learn(states, self.state.half, self.seed * 1000 + 703)
         states, chance = state_mixture.under(mixture, states)
-        group = groups_of(mixture)
-        of_groups = chance.new_zeros(len(chance), int(group.max()) + 1).index_add_(1, group, chance)
-        self.state.group = of_groups.argmax(1)
+        self.state.group = likeliest_groups(groups_of(mixture), chance)
         return states
 
     def _choose_mates(self) -> None:
