@@ -30,7 +30,7 @@ SURE = 3.0  # standard errors by which twice as many normals must make unseen im
 PRIOR_IMAGES = 5.0  # that each covariance has seen beforehand
 PRIOR_SHARE = 0.05  # of the covariance of all: theirs
 IMAGES_PER_COORDINATE = 10  # and normal, at least
-ROWS_AT_ONCE = 1 << 14
+ROWS_AT_ONCE = 1 << 12
 
 
 @final
