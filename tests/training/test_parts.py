@@ -99,6 +99,26 @@ def test_the_class_of_the_structure_goes_on_from_its_refinement(dirty, tmp_path,
     assert (starts[1].phase, starts[1].active, starts[1].starts) == ("refine", len(rows), state.starts)
 
 
+def test_a_first_class_that_lost_all_its_images_is_no_fault(dirty, tmp_path, monkeypatch):
+    """Of three that were asked for; the others begin at random as ever."""
+    n = read_particles(dirty / "particles.star").n
+    posterior = torch.nn.functional.one_hot(torch.arange(n) % 2 + 1, 3).float()
+    job = JobFolder.create(tmp_path / "job")
+    mixture = Mixture(torch.zeros(3, 8, 8, 8), posterior, torch.ones(n, 1), torch.zeros(n))
+    classes._save(job, Several(mixture, None))
+    begun = []
+
+    def reconstruct(_config, own, _reporter, particles, _store, start):
+        begun.append((own.path.name, particles.n, start))
+        raise JobStopped("here")
+
+    monkeypatch.setattr(classes, "reconstruct", reconstruct)
+    config = AbinitConfig(particles=dirty / "particles.star", out=job.path, device="cpu", classes=3)
+    with pytest.raises(JobStopped):
+        classes.run(config, job, QuietReporter(), partial(open_job, command="abinit"))
+    assert begun == [("class_01", (n + 1) // 2, None)]
+
+
 def test_a_run_on_some_images_goes_on_from_one_on_all(finished, data, store, tmp_path, shortened, monkeypatch):
     shortened(monkeypatch)
     _, tensors, meta = finished.load_latest()

@@ -25,9 +25,10 @@ from cryodrake.io.atomic import write_bytes_atomic, write_npy_atomic
 from cryodrake.io.cryodrgn import write_indices
 from cryodrake.io.job import JobFolder
 from cryodrake.io.particles import ParticleFile, read_particles
-from cryodrake.training.abinit import load, particle_radius_px, reconstruct
+from cryodrake.training.abinit import reconstruct
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.events import AbstractReporter, JobReporter, StopRequest
+from cryodrake.training.loading import load, particle_radius_px
 from cryodrake.training.mixture import Classification, Mixture, Several
 from cryodrake.training.output import write_particles
 from cryodrake.training.part_reporter import PartReporter
@@ -59,7 +60,7 @@ def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter, open_p
             return
         _save(job, several)
     mixture = by_size(several.mixture)
-    first = int(torch.bincount(mixture.label[several.mixture.label == 0]).argmax())
+    first = _where_most_are(mixture.label[several.mixture.label == 0])
     if config.classes is not None and len(mixture.maps) < config.classes:
         reporter.warn(f"only {len(mixture.maps)} of {config.classes} classes are left: the others had too few images")
     folders = [job.path / "classes" / f"class_{c + 1:02d}" for c in range(len(mixture.maps))]
@@ -86,6 +87,11 @@ def _told_apart(
             break
         _save(job, Several(mixture, None))
     return mixture
+
+
+def _where_most_are(label: Int64[Tensor, " m"]) -> int | None:
+    """The class of most of these images; None of none."""
+    return int(torch.bincount(label).argmax()) if len(label) else None
 
 
 def _saved(job: JobFolder, device: torch.device) -> Several | None:
