@@ -24,10 +24,10 @@ from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.io.particles import read_particles
-from cryodrake.training.abinit import MASK_RADIUS
 from cryodrake.training.bootstrap import SCHEDULE, Bootstrap
 from cryodrake.training.events import QuietReporter
 from cryodrake.training.images import WeightedImages
+from cryodrake.training.loading import MASK_RADIUS
 from cryodrake.training.mixture import BALANCED, Classification
 
 OUT = Path(__file__).parent / "out"

@@ -39,6 +39,7 @@ from cryodrake.physics.slices import raster, slice_ball
 from cryodrake.training.conformations import RADIUS, Conformations
 from cryodrake.training.events import QuietReporter
 from cryodrake.training.images import WeightedImages
+from cryodrake.training.loading import MASK_RADIUS
 from cryodrake.training.refinement import half_maps
 from cryodrake.training.solvent import flatten_solvent
 from cryodrake.training.state import RunState
@@ -48,7 +49,6 @@ OUT = Path(__file__).parent / "out"
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
 OFF_DEG = (0.0, 3.0, 6.0)
 BLOCK = 100
-MASK_RADIUS = 0.42  # of the box, as in `abinit`
 
 
 class Known:

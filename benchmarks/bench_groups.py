@@ -1,16 +1,20 @@
 """How states are distributed, with true poses: how many normals unseen images bear out, and which separate groups they form.
 
-    python benchmarks/bench_groups.py H3          python benchmarks/bench_groups.py H1 H2 assembly --zdim 8
+    python benchmarks/bench_groups.py H3          python benchmarks/bench_groups.py H1 H2 assembly --zdim 8 --maps
 
 Components are learned from half set 1. First table: log likelihood per image that twice as many normals, learned from half set 1,
 bring to half set 2. Second table: of as many as a run would take, the shallowest valley between groups and the deepest one within a
 group (the least of those by which its normals hang together), which VALLEY must lie between; shares of groups, their adjusted Rand
 index with the true states; and how far latents lie from the mean of their true state, squared, as under the standard normal = 1.
+With `--maps` a third: whole jobs of `train` on the true poses, under one normal and under the mixture, by `cryodrake evaluate`.
 """
 
 import argparse
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
 
 import datasets
 import machine
@@ -21,13 +25,23 @@ from sklearn.metrics import adjusted_rand_score
 from tables import table, write_json
 from torch import Tensor
 
+from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
+from cryodrake.app.runner import run_job
+from cryodrake.inference import state_mixture
 from cryodrake.inference.state_groups import groups_of, likeliest_groups, valleys
-from cryodrake.inference.state_mixture import Evidence, Mixture, fit, learn, under
+from cryodrake.inference.state_mixture import Evidence, GaussianMixture, fit, learn, under
 from cryodrake.inference.states_about_poses import infer_about_poses
 from cryodrake.physics.slices import raster
+from cryodrake.training import given
+from cryodrake.training.config import TrainConfig
 
 OUT = Path(__file__).parent / "out"
 TRIED = (2, 4, 8, 16)
+MEASURED = (
+    "image_auc_mean", "static_auc_mean", "image_auc_moving_mean", "static_auc_moving_mean", "coordinate_r2", "kmeans_ari",
+    "gmm_ari", "groups_ari", "neighbour_share",
+)  # fmt: skip
+HEADER = ("states under", "AUC", "static", "moving", "static", "R2", "ARI k-means", "of a mixture", "of groups", "neighbours")
 
 
 def steps(valley: Tensor) -> list[float]:
@@ -48,10 +62,26 @@ def scatter(latents: Tensor, state: Tensor) -> float:
     return float((latents - centre[state]).square().sum() / (latents - latents.mean(0)).square().sum())
 
 
+def maps(data: Path, zdim: int) -> list[list[Any]]:
+    """What `train` on the true poses reaches, under one normal and under the mixture."""
+    rows = []
+    for how, learned_ in (
+        ("one normal", lambda states, half, seed: GaussianMixture.standard(zdim, half.device)),
+        ("mixture", learn),
+    ):
+        with TemporaryDirectory() as folder, patch.object(state_mixture, "learn", learned_):
+            config = TrainConfig(particles=data / "truth" / "particles.star", datadir=data, out=Path(folder) / "job", zdim=zdim)
+            job = run_job(config, "train", given.run)
+            found = evaluate(EvaluateConfig(job=job.path, truth=data)).states
+        rows.append([how, *(getattr(found, name) for name in MEASURED)])
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", default=["H3"], help="names of datasets.py; without any H3, which needs no file")
     parser.add_argument("--zdim", type=int, default=4)
+    parser.add_argument("--maps", action="store_true", help="also the maps of whole jobs; minutes a set")
     parser.add_argument("--data", type=Path, default=OUT / "data", help="cache of datasets.py")
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder that holds data/maps and data/models")
     parser.add_argument("--out", type=Path, help="JSON")
@@ -60,14 +90,15 @@ def main() -> None:
     print(machine.words(found))
     results = []
     for name in options.sets:
-        known = Known(datasets.make(name, options.data, options.shared), None)
+        data = datasets.make(name, options.data, options.shared)
+        known = Known(data, None)
         model = learned(known, options.zdim)
         everyone, state = torch.arange(known.store.n), torch.from_numpy(known.state)
         states = infer_about_poses(
             known.images, everyone, known.rotation, known.shift_px, raster(model.volumes, model.grid), model.grid
         )
         first, second = (Evidence.of(states[torch.nonzero(known.half == h).squeeze(1)]) for h in (1, 2))
-        before, gains = Mixture.standard(options.zdim, states.mean.device).log_likelihood(second), []
+        before, gains = GaussianMixture.standard(options.zdim, states.mean.device).log_likelihood(second), []
         for k in TRIED:
             likely = fit(first, k, 0).log_likelihood(second)
             gain = likely - before
@@ -92,10 +123,12 @@ def main() -> None:
             "shares": " ".join(f"{share:.3f}" for share in (torch.bincount(label) / len(label)).tolist()),
             "true shares": " ".join(f"{share:.3f}" for share in sorted(np.bincount(known.state) / known.store.n, reverse=True)),
         }
-        results.append(result | {"gains": gains})
+        results.append(result | {"gains": gains, "maps": maps(data, options.zdim) if options.maps else []})
         print(f"\n{name}, {known.store.n} images")
         print(table(["normals", "gain", "error"], gains))
-        print(table(list(result), [list(result.values())]), flush=True)
+        print(table(list(result), [list(result.values())]))
+        if options.maps:
+            print(table(HEADER, results[-1]["maps"]), flush=True)
     write_json(options.out, {"machine": found, "results": results})
 
 

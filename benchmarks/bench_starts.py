@@ -1,6 +1,6 @@
 """Random starts of the bootstrap: which share of them ends at the true map, and whether those that do not could be told.
 
-    python benchmarks/bench_starts.py R1 rough --starts 10
+    python benchmarks/bench_starts.py R1 rough --starts 10          python benchmarks/bench_starts.py rough --without-empty
 
 Sets by the names of `benchmarks/datasets.py`, made where they are missing. Each start runs to its end. It is right if its map,
 aligned, agrees with the truth's mean map as starts must agree with each other (mean FSC of AGREEMENT). Of pairs of starts, which
@@ -17,6 +17,7 @@ from typing import Any
 
 import datasets
 import machine
+import numpy as np
 import torch
 from tables import table, write_json
 
@@ -27,19 +28,22 @@ from cryodrake.inference.reference import in_box
 from cryodrake.io.particles import read_particles
 from cryodrake.physics.grids import shift_grid
 from cryodrake.training import refinement, starts
-from cryodrake.training.abinit import MASK_RADIUS
 from cryodrake.training.bootstrap import Bootstrap
 from cryodrake.training.images import WeightedImages
+from cryodrake.training.loading import MASK_RADIUS
 
 OUT = Path(__file__).parent / "out"
 HEADER = ("set", "starts", "right", "FSC of right", "of wrong", "pairs agree", "both wrong", "gap", "s a start")
 
 
-def measure(data: Path, n: int, seed: int, device: str) -> dict[str, Any]:
-    store = CoefficientStore.build(read_particles(data / "particles.star"), device=device)
+def measure(data: Path, n: int, seed: int, device: str, without_empty: bool) -> dict[str, Any]:
+    particles = read_particles(data / "particles.star")
+    if without_empty:
+        particles = particles.select(np.flatnonzero(~np.load(data / "truth" / "empty.npy")))
+    store = CoefficientStore.build(particles, device=device)
     images = WeightedImages(store, store.noise, torch.ones(store.n, device=store.device))
     lattice = shift_grid(refinement.SHIFT_EXTENT * store.box, starts.SHIFT_STEP_PX)
-    maps, log_marginals, same = [], [], []
+    maps, log_marginals = [], []
     began = time.perf_counter()
     for i in range(n):
         start = Bootstrap(images, store.n, lattice, MASK_RADIUS, 1000 * seed + i)
@@ -78,6 +82,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", default=["procedural"], help="names of datasets.py")
     parser.add_argument("--starts", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--without-empty", action="store_true", help="only of images that hold a particle")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--data", type=Path, default=OUT / "data", help="cache of datasets.py")
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder that holds data/maps and data/models")
@@ -88,7 +93,7 @@ def main() -> None:
     results = []
     for name in options.sets:
         data = datasets.make(name, options.data, options.shared)
-        results.append(measure(data, options.starts, options.seed, options.device))
+        results.append(measure(data, options.starts, options.seed, options.device, options.without_empty))
         print(table(HEADER, [list(results[-1].values())[: len(HEADER)]]), flush=True)
         write_json(options.out, {"machine": found, "results": results})
 

@@ -17,7 +17,7 @@ import datasets
 import machine
 import numpy as np
 import torch
-from bench_components import MASK_RADIUS, Known, told_apart
+from bench_components import Known, told_apart
 from tables import table
 from torch import Tensor
 
@@ -29,6 +29,7 @@ from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.fsc import fsc
 from cryodrake.training.conformations import RADIUS, Conformations
 from cryodrake.training.events import QuietReporter
+from cryodrake.training.loading import MASK_RADIUS
 from cryodrake.training.local_filter import band_noise, filter_locally
 from cryodrake.training.refinement import half_maps
 from cryodrake.training.solvent import flatten_solvent

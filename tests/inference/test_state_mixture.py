@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 
 from cryodrake.inference.state_groups import groups_of, likeliest_groups, valleys
-from cryodrake.inference.state_mixture import Evidence, Mixture, learn, under
+from cryodrake.inference.state_mixture import Evidence, GaussianMixture, learn, under
 from cryodrake.inference.states import States
 
 HEAPS = torch.tensor([[1.2, 0.0], [-1.0, 1.0], [-1.0, -1.0]])
@@ -57,7 +57,7 @@ def halves(n):
 def a_mixture():
     wide = torch.tensor([[[0.6, 0.2], [0.2, 0.3]], [[0.1, 0.0], [0.0, 0.8]]], dtype=torch.float64)
     centre = torch.tensor([[0.5, -1.0], [-0.8, 0.7]], dtype=torch.float64)
-    return Mixture(torch.tensor([0.3, 0.7], dtype=torch.float64), centre, wide)
+    return GaussianMixture(torch.tensor([0.3, 0.7], dtype=torch.float64), centre, wide)
 
 
 def test_likelihood_and_states_are_those_of_numerical_integration():
@@ -82,7 +82,7 @@ def test_likelihood_and_states_are_those_of_numerical_integration():
 
 
 def test_under_the_standard_normal_nothing_changes(heaps):
-    states, chance = under(Mixture.standard(2, torch.device("cpu")), heaps[0])
+    states, chance = under(GaussianMixture.standard(2, torch.device("cpu")), heaps[0])
     torch.testing.assert_close(states.mean, heaps[0].mean, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(states.precision, heaps[0].precision, atol=1e-4, rtol=1e-5)
     assert bool((chance == 1).all())
@@ -158,13 +158,13 @@ def test_the_valley_is_the_least_density_on_a_line_for_equal_normals():
         centre = torch.tensor([[0.0, 0.0], [d, 0.0]], dtype=torch.float64)
         share, covariance = torch.full((2,), 0.5, dtype=torch.float64), torch.eye(2, dtype=torch.float64).expand(2, 2, 2)
         expected = 2 * math.exp(-(d**2) / 8) / (1 + math.exp(-(d**2) / 2))
-        assert float(valleys(Mixture(share, centre, covariance))[0, 1]) == pytest.approx(min(1.0, expected), rel=1e-6)
+        assert float(valleys(GaussianMixture(share, centre, covariance))[0, 1]) == pytest.approx(min(1.0, expected), rel=1e-6)
 
 
 def test_groups_are_what_hangs_together():
     centre = torch.tensor([[0.0], [20.0], [1.0], [40.0]], dtype=torch.float64)
     share = torch.tensor([0.2, 0.45, 0.3, 0.05], dtype=torch.float64)
-    group = groups_of(Mixture(share, centre, torch.ones(4, 1, 1, dtype=torch.float64))).tolist()
+    group = groups_of(GaussianMixture(share, centre, torch.ones(4, 1, 1, dtype=torch.float64))).tolist()
     assert group[0] == group[2]
     assert len(set(group)) == 3
 

@@ -15,9 +15,9 @@ from cryodrake.io.particles import read_particles
 from cryodrake.physics.fsc import area_under, fsc
 from cryodrake.physics.rotations import geodesic_deg
 from cryodrake.training import abinit, refinement
-from cryodrake.training.abinit import choose_device
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.images import WeightedImages
+from cryodrake.training.loading import choose_device
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from cryodrake.errors import InputError
 from cryodrake.fields.state_field import AbstractStateField
 from cryodrake.fields.statistics import edge_px, flatten_solvent
 from cryodrake.io.particles import read_particles
-from cryodrake.training.abinit import MASK_RADIUS, choose_device
 from cryodrake.training.config import InputOptions
 from cryodrake.training.events import AbstractReporter
 from cryodrake.training.images import WeightedImages
+from cryodrake.training.loading import MASK_RADIUS, choose_device
 from cryodrake.training.state_maps import LatentImages
 
 LARGEST_RADIUS = 0.49  # of the box

@@ -22,9 +22,9 @@ from cryodrake.errors import InputError
 from cryodrake.fields.state_field import AbstractStateField
 from cryodrake.fields.store import load_state_field
 from cryodrake.io.mrc import write_map
-from cryodrake.training.abinit import choose_device
 from cryodrake.training.config import InputOptions
 from cryodrake.training.events import AbstractReporter
+from cryodrake.training.loading import choose_device
 from cryodrake.training.state_files import write_state, write_z_values
 from cryodrake.training.state_maps import StateMaps, maps_from_data
 

@@ -10,13 +10,13 @@ from jaxtyping import Float, Int64
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from cryodrake.inference.state_mixture import Mixture
+from cryodrake.inference.state_mixture import GaussianMixture
 
 VALLEY = 0.03  # least density between two centres, of that at the lower one, that joins them: a continuum has 0.1 (docs/log.md)
 POINTS = 21  # of a ridgeline
 
 
-def groups_of(mixture: Mixture) -> Int64[Tensor, " k"]:
+def groups_of(mixture: GaussianMixture) -> Int64[Tensor, " k"]:
     """Group of each normal, from 0."""
     _, label = connected_components((valleys(mixture) >= VALLEY).cpu().numpy(), directed=False)
     return torch.from_numpy(label).long().to(mixture.share.device)
@@ -33,7 +33,7 @@ def likeliest_groups(group: Int64[Tensor, " k"], chance: Float[Tensor, "n k"]) -
     return images.argsort(descending=True, stable=True).argsort()[label]
 
 
-def valleys(mixture: Mixture) -> Float[Tensor, "k k"]:
+def valleys(mixture: GaussianMixture) -> Float[Tensor, "k k"]:
     """Least density on each pair's ridgeline, as a share of that at the lower end; 1 for a normal and itself."""
     k, inverse = len(mixture.share), torch.linalg.inv(mixture.covariance)
     pulled = torch.einsum("kyz,kz->ky", inverse, mixture.centre)

@@ -36,7 +36,11 @@ ROWS_AT_ONCE = 1 << 12
 @final
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What images alone say of their states."""
+    """What images alone say of their states.
+
+    Attributes:
+        pull, information: of the log likelihood, above.
+    """
 
     pull: Float[Tensor, "n z"]
     information: Float[Tensor, "n z z"]
@@ -52,15 +56,20 @@ class Evidence:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Mixture:
-    """k normals."""
+class GaussianMixture:
+    """k normals, the prior of states z.
+
+    Attributes:
+        share: their weights, which add up to 1.
+        centre, covariance: in the coordinates in which one normal's states are standard.
+    """
 
     share: Float[Tensor, " k"]
     centre: Float[Tensor, "k z"]
     covariance: Float[Tensor, "k z z"]
 
     @classmethod
-    def standard(cls, z: int, device: torch.device) -> "Mixture":
+    def standard(cls, z: int, device: torch.device) -> "GaussianMixture":
         """One standard normal."""
         one = torch.ones(1, dtype=torch.float64, device=device)
         return cls(one, one.new_zeros(1, z), torch.eye(z, dtype=one.dtype, device=device)[None])
@@ -100,7 +109,7 @@ class Mixture:
         apart = mean - middle[:, None]
         return middle, torch.einsum("nk,nkyz->nyz", chance, covariance + apart[..., :, None] * apart[..., None, :]), chance
 
-    def step(self, evidence: Evidence, background: Float[Tensor, "z z"]) -> tuple["Mixture", float]:
+    def step(self, evidence: Evidence, background: Float[Tensor, "z z"]) -> tuple["GaussianMixture", float]:
         """One of EM, and the mean log likelihood before it. background: a covariance of which each normal has seen a little."""
         logs, mean, covariance = self.posterior(evidence)
         chance = logs.softmax(1)
@@ -109,18 +118,18 @@ class Mixture:
         apart = mean - centre
         total = torch.einsum("nk,nkyz->kyz", chance, covariance + apart[..., :, None] * apart[..., None, :])
         spread = (total + PRIOR_IMAGES * background) / (images + PRIOR_IMAGES)[:, None, None]
-        return Mixture((images + 1) / (images + 1).sum(), centre, spread), float(logs.logsumexp(1).mean())
+        return GaussianMixture((images + 1) / (images + 1).sum(), centre, spread), float(logs.logsumexp(1).mean())
 
 
-def fit(evidence: Evidence, k: int, seed: int) -> Mixture:
-    """k normals by EM from k-means of the states as they are under a standard normal."""
-    start, known, _ = Mixture.standard(evidence.pull.shape[1], evidence.pull.device).states(evidence)
+def fit(evidence: Evidence, k: int, seed: int) -> GaussianMixture:
+    """k normals by EM from k-means, of this seed, of the states as they are under a standard normal."""
+    start, known, _ = GaussianMixture.standard(evidence.pull.shape[1], evidence.pull.device).states(evidence)
     found = KMeans(k, n_init=STARTS, random_state=seed).fit(start.cpu().numpy())
     label, centre = torch.from_numpy(found.labels_).to(start.device).long(), torch.from_numpy(found.cluster_centers_).to(start)
     within, around = start - centre[label], start - start.mean(0)
     covariance = known.mean(0) + within.T @ within / len(start)
     background = PRIOR_SHARE * (known.mean(0) + around.T @ around / len(start))
-    mixture = Mixture(torch.bincount(label, minlength=k) / len(label), centre, covariance.expand(k, -1, -1))
+    mixture = GaussianMixture(torch.bincount(label, minlength=k) / len(label), centre, covariance.expand(k, -1, -1))
     last = -math.inf
     for _ in range(MOST_STEPS):
         mixture, log_likelihood = mixture.step(evidence, background)
@@ -130,19 +139,20 @@ def fit(evidence: Evidence, k: int, seed: int) -> Mixture:
     return mixture
 
 
-def learn(states: States, half: Int64[Tensor, " n"], seed: int) -> Mixture:
+def learn(states: States, half: Int64[Tensor, " n"], seed: int) -> GaussianMixture:
     """The mixture of as many normals as half set 1 can teach half set 2; the standard normal where more are not surely better.
 
     Args:
         states: under a standard normal prior.
         half: 1 or 2.
+        seed: of the images that are taken, and of k-means.
     """
     generator = torch.Generator().manual_seed(seed)
     rows = [torch.nonzero(half == h).squeeze(1) for h in (1, 2)]
     some = [r[torch.randperm(len(r), generator=generator)[:FITTED].to(r.device)] for r in rows]
     taught, asked = (Evidence.of(states[r]) for r in some)
     z = states.mean.shape[1]
-    normal = Mixture.standard(z, states.mean.device)
+    normal = GaussianMixture.standard(z, states.mean.device)
     before, chosen, k = normal.log_likelihood(asked), 1, 2
     while k <= min(MOST, len(taught.pull) // (IMAGES_PER_COORDINATE * z)):
         likely = fit(taught, k, seed).log_likelihood(asked)
@@ -157,7 +167,7 @@ def learn(states: States, half: Int64[Tensor, " n"], seed: int) -> Mixture:
     return fit(Evidence.of(states[torch.cat(some)]), chosen, seed)
 
 
-def under(mixture: Mixture, states: States) -> tuple[States, Float[Tensor, "n k"]]:
+def under(mixture: GaussianMixture, states: States) -> tuple[States, Float[Tensor, "n k"]]:
     """States of a standard normal prior as they are where the mixture is the prior, and of which normal each is, as chances.
 
     Their likelihoods and amplitudes are left as they were.

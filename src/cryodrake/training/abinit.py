@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from jaxtyping import Int64
@@ -13,15 +12,16 @@ from cryodrake.data.halves import half_sets
 from cryodrake.inference.basins import nearest_deg
 from cryodrake.inference.reference import Reference, in_box
 from cryodrake.io.job import JobFolder
-from cryodrake.io.particles import ParticleFile, read_particles
+from cryodrake.io.particles import ParticleFile
 from cryodrake.physics.fsc import resolution_A
 from cryodrake.training import conformations, refinement, searches, settling, starts
 from cryodrake.training.bootstrap import BATCH, SCHEDULE
-from cryodrake.training.config import MOST_CLASSES, AbinitConfig, InputOptions
+from cryodrake.training.config import MOST_CLASSES, AbinitConfig
 from cryodrake.training.estimates import SCALE_RADIUS, image_amplitudes, residual_noise
 from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.last_polish import LastPolish
+from cryodrake.training.loading import load, particle_radius_px
 from cryodrake.training.mixture import WORTHWHILE, Classification, Mixture, Several
 from cryodrake.training.part_poses import PartPoses
 from cryodrake.training.parts import joined, structures_of
@@ -30,39 +30,9 @@ from cryodrake.training.state import RunState
 from cryodrake.training.symmetry import operators_of
 from cryodrake.training.verdict import judge
 
-MASK_RADIUS = 0.42  # of the box: the particle, while nothing is known
 FIRST_IMAGES = 5000  # of the first pass; each pass has twice as many as the one before, until all are in
 FEW_COST = 0.1  # of the finer searches of a few images, in searches of all
 BATCH_STEPS = sum(stage.steps for stage in SCHEDULE)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that an option names; auto is the CUDA card if there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
-
-
-def load(
-    config: InputOptions, job: JobFolder, reporter: AbstractReporter, poses: Path | None = None
-) -> tuple[ParticleFile, CoefficientStore]:
-    """Read the particles, with the poses of another file where one is given, and make their coefficients resident."""
-    particles = read_particles(
-        config.particles, ctf=config.ctf, poses=poses, ind=config.ind, datadir=config.datadir, pixel_size_A=config.apix
-    )
-    reporter.phase("read", particles.n, "reading and cleaning the images")
-    store = CoefficientStore.build(
-        particles,
-        config.box,
-        config.diameter_A,
-        choose_device(config.device),
-        config.memory_gib,
-        scratch=job.path,
-        progress=lambda done, total: reporter.step(done),
-    )
-    for note in (*particles.notes, *store.notes):
-        job.log(note)
-    return particles, store
 
 
 def run(config: AbinitConfig, job: JobFolder, reporter: AbstractReporter) -> None:
@@ -91,13 +61,6 @@ def reconstruct(
     if several is None:
         run_.finish(particles)
     return several
-
-
-def particle_radius_px(config: InputOptions, store: CoefficientStore) -> float:
-    """Radius of the sphere that holds the particle."""
-    if config.diameter_A is not None:
-        return min(config.diameter_A / 2 / store.pixel_size_A, 0.49 * store.box)
-    return MASK_RADIUS * store.box
 
 
 class AbinitRun:

@@ -5,11 +5,11 @@ import torch
 from cryodrake.data.halves import half_sets
 from cryodrake.io.job import JobFolder
 from cryodrake.physics.fsc import resolution_A
-from cryodrake.training.abinit import load, particle_radius_px
 from cryodrake.training.config import BackprojectConfig
 from cryodrake.training.events import AbstractReporter
 from cryodrake.training.given import given_poses
 from cryodrake.training.images import WeightedImages
+from cryodrake.training.loading import load, particle_radius_px
 from cryodrake.training.output import write_consensus, write_field, write_half_maps, write_particles
 from cryodrake.training.refinement import half_maps
 

@@ -11,12 +11,12 @@ from cryodrake.inference.reference import Reference
 from cryodrake.io.job import JobFolder
 from cryodrake.io.particles import ParticleFile
 from cryodrake.physics.fsc import resolution_A
-from cryodrake.training.abinit import load, particle_radius_px
 from cryodrake.training.config import PosedOptions, TrainConfig
 from cryodrake.training.conformations import ROUNDS, Conformations
 from cryodrake.training.estimates import SCALE_RADIUS, image_amplitudes
 from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.images import WeightedImages
+from cryodrake.training.loading import load, particle_radius_px
 from cryodrake.training.refinement import HalfMaps, fold_labels, fold_sums, half_maps, half_references, seen_radius
 from cryodrake.training.results import write_results
 from cryodrake.training.state import RunState

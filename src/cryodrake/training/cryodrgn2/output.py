@@ -17,7 +17,6 @@ from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import write_map
 from cryodrake.io.particles import ParticleFile
 from cryodrake.physics.fsc import resolution_A
-from cryodrake.training.abinit import MASK_RADIUS
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.cryodrgn2.images import NormalisedImages
 from cryodrake.training.cryodrgn2.model import AbstractModel
@@ -25,6 +24,7 @@ from cryodrake.training.cryodrgn2.model_flexible import FlexibleModel
 from cryodrake.training.cryodrgn2.state import PoseTable
 from cryodrake.training.events import AbstractReporter
 from cryodrake.training.images import WeightedImages
+from cryodrake.training.loading import MASK_RADIUS
 from cryodrake.training.output import shifts_in_A, write_consensus, write_half_maps, write_particles
 from cryodrake.training.refinement import half_maps
 from cryodrake.training.solvent import flatten_solvent, solvent_mask

@@ -19,7 +19,6 @@ from cryodrake.inference.reference import AbstractReference, Reference
 from cryodrake.inference.reference_field import FieldReference
 from cryodrake.io.job import JobFolder
 from cryodrake.physics.rotations import geodesic_deg, random_rotations
-from cryodrake.training.abinit import load
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.cryodrgn2.images import NormalisedImages
 from cryodrake.training.cryodrgn2.model import AbstractModel
@@ -30,6 +29,7 @@ from cryodrake.training.cryodrgn2.schedule import FLEXIBLE, RIGID, Schedule
 from cryodrake.training.cryodrgn2.search import search_poses, share_of_best
 from cryodrake.training.cryodrgn2.state import PoseTable, Progress, pack, unpack
 from cryodrake.training.events import AbstractReporter
+from cryodrake.training.loading import load
 from cryodrake.training.searches import MOVED_DEG
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
