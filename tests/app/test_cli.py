@@ -26,6 +26,8 @@ def count(config, job, reporter):
         raise InputError("NaN image", where="a.mrcs, image 3", do="leave it out")
     if config.seed == 2:
         raise RuntimeError("we divided by zero")
+    if config.seed == 5:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
     latest = job.load_latest()
     total, first = (int(latest[1]["total"]), latest[2]["next"]) if latest else (0, 0)
     reporter.phase("count", 50, "counting")
@@ -181,6 +183,14 @@ def test_a_full_disk_is_the_users_to_clear(tmp_path, run_main):
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2, err
     assert "the disk is full" in err
+    assert "Traceback" not in err
+
+
+def test_a_full_card_is_the_users_to_clear(tmp_path, run_main):
+    code, _, err = run_main("abinit", "a.star", "-o", tmp_path / "job", "--seed", 5)
+    assert code == 2
+    assert "the graphics card has no memory left" in err
+    assert "--device cpu" in err
     assert "Traceback" not in err
 
 

@@ -206,3 +206,9 @@ def test_a_shift_applied_to_an_image_moves_it(scene):
     image[0, disc.box // 2 + 3, disc.box // 2 - 2] = disc.box
     moved = disc.gather(image_to_coeff(image)) * shift_phases(shift, disc.kxy, disc.box)
     torch.testing.assert_close(moved, torch.ones_like(moved), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("has_them", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_cards_without_bfloat16_multiply_float32(monkeypatch, has_them, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_them)
+    assert likelihood.product_dtype(torch.device("cuda")) == expected

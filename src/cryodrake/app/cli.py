@@ -139,6 +139,10 @@ def main(arguments: Sequence[str]) -> int:
         if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             _say(f"error: {fault.filename or job}: the disk is full\n  do: free some space; --resume goes on with a job")
             return BAD_INPUT
+        if type(fault).__name__ == "OutOfMemoryError":  # torch's, of a card; nothing here loads torch
+            do = "close what else uses it, crop with a smaller --box, or go on with --device cpu; --resume goes on with a job"
+            _say(f"error: {InputError('the graphics card has no memory left', do=do)}")
+            return BAD_INPUT
         _say(_our_fault(fault, job))
         return OUR_FAULT
 

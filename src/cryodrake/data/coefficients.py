@@ -30,11 +30,10 @@ from cryodrake.data.coefficients_threads import in_threads
 from cryodrake.data.images import Cleaner, read_clean, sensible_diameter_A
 from cryodrake.data.images_frame import Kind, choose_frame, kinds_of
 from cryodrake.io.particles import ParticleFile
+from cryodrake.physics.blocks import at_once, room_bytes
 from cryodrake.physics.disc import Disc
 
-GIB = 1 << 30
 PIXELS_PER_CHUNK = 1 << 18  # what a processor's cache holds a few times
-PIXELS_PER_CHUNK_ON_CARD = 1 << 23
 CONTRAST_IMAGES = 2000
 
 Progress = Callable[[int, int], None]
@@ -91,7 +90,7 @@ class CoefficientStore:
         Args:
             box: pixels to Fourier crop to, even; None chooses (images_frame.choose_frame).
             diameter_A: of the circle around the particle; outside is background.
-            memory_gib: host memory that may be used; half of it for the coefficients, a quarter for CTFs.
+            memory_gib: host memory that may be used; half of it for the coefficients, a quarter for CTFs, or as much of a card's.
             scratch: folder for coefficients that do not fit; None: the folder for temporary files.
             progress: called with (images done, images in all).
             chunk: images at a time; the result does not depend on it.
@@ -104,7 +103,7 @@ class CoefficientStore:
         diameter_A, said = sensible_diameter_A(diameter_A, frame)
         disc = Disc.build(frame.box, device=device)
         cleaners = [Cleaner(kind, frame, disc, diameter_A) for kind in kinds]
-        storage = choose_storage(particles.n, disc.n_points, device, memory_gib, scratch)
+        storage = choose_storage(particles.n, disc.n_points, disc.kxy.device, memory_gib, scratch)
         survey = NoiseSurvey(particles.table.optics_group, disc)
         take_in = partial(_take_in, particles, cleaners, storage, survey)
         done = 0
@@ -123,7 +122,7 @@ class CoefficientStore:
             window_power=cleaners[0].window_power,
             notes=(*notes, *said, *survey.notes()),
             _storage=storage,
-            _transfer=Transfer(particles.table, frame.box_A, disc, known, memory_gib * GIB / 4),
+            _transfer=Transfer(particles.table, frame.box_A, disc, known, room_bytes(disc.kxy.device, memory_gib) / 4),
         )
         store._settle_contrast()
         return store
@@ -207,18 +206,17 @@ def _known_points(n: int, kinds: list[Kind], cleaners: list[Cleaner]) -> Int64[T
 
 def _chunks(kinds: list[Kind], device: torch.device, length: int | None) -> Iterator[tuple[int, np.ndarray]]:
     """(number of the kind, rows) of each chunk, kind by kind in the order of the file."""
-    pixels = PIXELS_PER_CHUNK if device.type == "cpu" else PIXELS_PER_CHUNK_ON_CARD
+    pixels = at_once(PIXELS_PER_CHUNK, device)
     for i, kind in enumerate(kinds):
         step = length or max(1, pixels // kind.image_px**2)
         for start in range(0, len(kind.rows), step):
             yield i, kind.rows[start : start + step]
 
 
-def choose_storage(n: int, k: int, device: str | torch.device, memory_gib: float, scratch: Path | None) -> AbstractStorage:
-    """On the card when half of its free memory holds n·k numbers, in memory when half of memory_gib does, else a file."""
+def choose_storage(n: int, k: int, device: torch.device, memory_gib: float, scratch: Path | None) -> AbstractStorage:
+    """Where half of the room holds n·k numbers: on the device, else in memory; else a file."""
     needed = n * k * COMPLEX_BYTES
-    if torch.device(device).type == "cuda" and needed <= torch.cuda.mem_get_info(device)[0] / 2:
-        return TensorStorage(n, k, device)
-    if needed <= memory_gib * GIB / 2:
-        return TensorStorage(n, k, "cpu")
+    for place in dict.fromkeys((device, torch.device("cpu"))):
+        if needed <= room_bytes(place, memory_gib) / 2:
+            return TensorStorage(n, k, place)
     return FileStorage(n, k, scratch or Path(tempfile.gettempdir()))

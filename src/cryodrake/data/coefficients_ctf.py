@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from cryodrake.io.table import ParticleTable
+from cryodrake.physics.blocks import at_once
 from cryodrake.physics.ctf import CTFParams, ctf
 from cryodrake.physics.disc import Disc
 
@@ -55,7 +56,7 @@ class Transfer:
         if self._cache is None:
             return self._cut(rows, self._compute(rows, k).float())
         missing = torch.unique(rows[self._cached[rows] < k])
-        for some in missing.split(max(1, POINTS_PER_CHUNK // k)):
+        for some in missing.split(max(1, at_once(POINTS_PER_CHUNK, self._cache.device) // k)):
             self._cache[some.to(self._cache.device), :k] = self._compute(some, k)
             self._cached[some] = k
         return self._cut(rows, self._cache[:, :k].index_select(0, rows.to(self._cache.device)).float())
@@ -64,7 +65,7 @@ class Transfer:
         assert self._params is not None
         kxy = self._disc.kxy[:k]
         parts = []
-        for some in rows.split(max(1, POINTS_PER_CHUNK // max(k, 1))):
+        for some in rows.split(max(1, at_once(POINTS_PER_CHUNK, kxy.device) // max(k, 1))):
             params = self._params[some.to(kxy.device)]
             parts.append(ctf(params, kxy, torch.full_like(params.pixel_size_A, self._box_A)).half())
         return torch.cat(parts) if parts else kxy.new_zeros(0, k).half()

@@ -1,4 +1,7 @@
-"""bf16 matrix products where the hardware has them: two to three times the fp32 rate on AVX512-BF16 and AMX, more on CUDA."""
+"""bf16 matrix products where the hardware has them: two to three times the fp32 rate on AVX512-BF16 and AMX, more on CUDA.
+
+Cards before Ampere (Volta, Turing) have none: torch would emulate them, slowly.
+"""
 
 from contextlib import AbstractContextManager, nullcontext
 

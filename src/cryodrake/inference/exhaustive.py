@@ -1,7 +1,8 @@
 """Exhaustive search: every rotation of a grid against every image and shift, by matrix products, in bounded memory.
 
 Cost: N·T·Q·k floating-point operations (k half-disc points; the grid holds its own half turns, see `physics.turns`), plus some
-passes over the scores. Memory: `block_bytes` for products, plus the slices of one chunk of rotations.
+passes over the scores. Memory: `block_bytes` for products (more on a card, see `physics.blocks`), plus the slices of one chunk of
+rotations.
 """
 
 import math
@@ -15,6 +16,7 @@ from torch import Tensor
 from cryodrake.inference.likelihood import ImageRows, SliceColumns, product_dtype, score_blocks, shift_phases, top_candidates
 from cryodrake.inference.reference import AbstractReference
 from cryodrake.inference.source import AbstractImages
+from cryodrake.physics.blocks import at_once
 from cryodrake.physics.turns import TURNS, MirrorPairs, turned
 
 BYTES_PER_SCORE = 4  # of the product, in float32 at most; scores proper are made a few images at a time
@@ -64,7 +66,7 @@ def search(
     kxy = images.disc.kxy[: images.disc.count(reference.radius)]
     pairs = MirrorPairs.of(kxy)
     n_q, t = len(TURNS) * len(base), len(lattice_px)
-    step = images_per_block(t, n_q, block_bytes)
+    step = images_per_block(t, n_q, at_once(block_bytes, kxy.device))
     box = images.disc.box
     lattice = shift_phases(lattice_px, kxy, box)[None]
     dtype = product_dtype(kxy.device)

@@ -12,6 +12,7 @@ from cryodrake.inference.exhaustive import Candidates, join
 from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.reference import AbstractReference
 from cryodrake.inference.source import AbstractImages
+from cryodrake.physics.blocks import at_once
 
 POINTS_PER_BLOCK = 1 << 17  # slice points held at a time
 
@@ -31,7 +32,7 @@ def score_children(
         centre_px: shifts of the candidates; their children's are centre_px + move_px.
     """
     kxy = images.disc.kxy[: images.disc.count(reference.radius)]
-    step = max(1, POINTS_PER_BLOCK // (rotation.shape[1] * rotation.shape[2] * len(kxy)))
+    step = max(1, at_once(POINTS_PER_BLOCK, kxy.device) // (rotation.shape[1] * rotation.shape[2] * len(kxy)))
     parts = []
     for b0 in range(0, len(rows), step):
         block = slice(b0, b0 + step)

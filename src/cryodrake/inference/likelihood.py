@@ -22,18 +22,16 @@ import torch
 from jaxtyping import Complex, Float, Int64
 from torch import Tensor
 
+from cryodrake.fields.precision import has_bf16_products
+from cryodrake.physics.blocks import at_once
 from cryodrake.physics.turns import TURNS, MirrorPairs, Quarters
 
 SCORES_IN_CACHE = 1 << 20
-SCORES_ON_CARD = 1 << 28
 
 
 def product_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it faster than float32 (CUDA; CPUs with AVX512-BF16 or AMX), else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if fast else torch.float32
+    """bfloat16 where the hardware multiplies it faster than float32, else float32."""
+    return torch.bfloat16 if has_bf16_products(device) else torch.float32
 
 
 def shift_phases(shifts_px: Float[Tensor, "*t 2"], kxy: Float[Tensor, "k 2"], box: int) -> Complex[Tensor, "*t k"]:
@@ -115,8 +113,7 @@ def score_blocks(images: ImageRows, columns: SliceColumns) -> Iterator[tuple[sli
         for of_images, of_slices in zip(pairs.split_real(images.weight), columns.power, strict=True)
     )
     power = torch.cat([even + odd, even - odd, even + odd, even - odd], 1) - columns.log_prior  # of 1, X, Z, Y
-    limit = SCORES_IN_CACHE if power.device.type == "cpu" else SCORES_ON_CARD
-    step = max(1, limit // (t * len(TURNS) * m))
+    step = max(1, at_once(SCORES_IN_CACHE, power.device) // (t * len(TURNS) * m))
     for i in range(0, b, step):
         block = slice(i, min(i + step, b))
         # Converted first: mixed-type arithmetic is ~10 × slower on a CPU.

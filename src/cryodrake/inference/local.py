@@ -15,6 +15,7 @@ from torch import Tensor
 from cryodrake.inference import expansion, expansion_compiled
 from cryodrake.inference.reference import Reference
 from cryodrake.inference.source import AbstractImages
+from cryodrake.physics.blocks import at_once
 from cryodrake.physics.compiled import is_compiled_for
 from cryodrake.physics.rotations import axis_angle_to_matrix
 
@@ -47,7 +48,7 @@ def refine(
     An image is left alone as soon as a step promises less than STILL of log likelihood.
     """
     kxy = images.disc.kxy[: images.disc.count(reference.grid.radius)]
-    step = max(1, POINTS_PER_BLOCK // len(kxy))
+    step = max(1, at_once(POINTS_PER_BLOCK, kxy.device) // len(kxy))
     parts = [
         _refine_block(images, rows[i : i + step], reference, kxy, rotation[i : i + step], shift_px[i : i + step], iterations)
         for i in range(0, len(rows), step)

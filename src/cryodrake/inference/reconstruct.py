@@ -11,6 +11,7 @@ from torch import Tensor
 from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.source import AbstractImages
 from cryodrake.physics.ball_grid import BallGrid
+from cryodrake.physics.blocks import at_once
 from cryodrake.physics.slices import backproject, symmetrise, unraster
 
 POINTS_PER_BLOCK = 1 << 20
@@ -26,7 +27,7 @@ def accumulate(
 ) -> Float[Tensor, "v 3"]:
     """Numerator (re, im) and denominator of these images on the half ball of `grid`, Friedel mates included."""
     kxy = images.disc.kxy[: images.disc.count(grid.radius)]
-    step = max(1, POINTS_PER_BLOCK // len(kxy))
+    step = max(1, at_once(POINTS_PER_BLOCK, kxy.device) // len(kxy))
     sums = torch.zeros(grid.n_voxels, 3, device=kxy.device)
     for i in range(0, len(rows), step):
         matched, weight = images.matched(rows[i : i + step], len(kxy))

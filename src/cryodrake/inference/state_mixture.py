@@ -20,6 +20,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from cryodrake.inference.states import States
+from cryodrake.physics.blocks import at_once
 
 FITTED = 3000  # images of each half set
 MOST = 64  # normals
@@ -173,6 +174,6 @@ def under(mixture: GaussianMixture, states: States) -> tuple[States, Float[Tenso
     Their likelihoods and amplitudes are left as they were.
     """
     everyone = torch.arange(len(states.mean), device=states.mean.device)
-    parts = [mixture.states(Evidence.of(states[rows])) for rows in everyone.split(ROWS_AT_ONCE)]
+    parts = [mixture.states(Evidence.of(states[rows])) for rows in everyone.split(at_once(ROWS_AT_ONCE, everyone.device))]
     mean, covariance, chance = (torch.cat(values) for values in zip(*parts, strict=True))
     return replace(states, mean=mean.to(states.mean), precision=torch.linalg.inv(covariance).to(states.precision)), chance

@@ -12,6 +12,7 @@ from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.source import AbstractImages
 from cryodrake.inference.states import States, component_columns, infer_states
 from cryodrake.physics.ball_grid import BallGrid
+from cryodrake.physics.blocks import at_once
 from cryodrake.physics.rotations import axis_angle_to_matrix
 from cryodrake.physics.slices import slice_ball
 
@@ -28,7 +29,7 @@ def infer_about_poses(
 ) -> States:
     """The states of these images, a few at a time, from the components rasterised on `grid`; poses integrated out about these."""
     kxy = images.disc.kxy[: images.disc.count(grid.radius)]
-    step = max(1, POINTS_PER_BLOCK // len(kxy))
+    step = max(1, at_once(POINTS_PER_BLOCK, kxy.device) // len(kxy))
     parts = []
     for i in range(0, len(rows), step):
         block = slice(i, i + step)

@@ -1,4 +1,8 @@
-"""Trilinear interpolation on the half ball and its adjoint in torch: what runs on cards, and the twin of `slices_compiled`."""
+"""Trilinear interpolation on the half ball and its adjoint in torch: what runs on cards, and the twin of `slices_compiled`.
+
+A voxel's columns are read and added to side by side, whatever their number: a card begins an operation in the time that it takes
+to move megabytes, so there must be few of them.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,24 +51,21 @@ class Cells:
                 for x, wx in ((0, 1 - self.fx), (sx, self.fx)):
                     yield self.first + (x + y + z), both * wx
 
-    def read(self, plane: Float[Tensor, " v"]) -> tuple[Float[Tensor, " p"], ...]:
-        """The eight corners' values of one real column, x fastest."""
+    def read(self, ball: Float[Tensor, "v c"]) -> tuple[Float[Tensor, "p c"], ...]:
+        """The eight corners' values, x fastest."""
         sx, sy, sz = self.strides
-        return tuple(plane.index_select(0, self.first + (x + y + z)) for z in (0, sz) for y in (0, sy) for x in (0, sx))
-
-    def trilinear(self, c: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Value, and what the derivatives need: values on the four x edges, and on the two y edges between them."""
-        x = tuple(torch.lerp(c[i], c[i + 1], self.fx) for i in (0, 2, 4, 6))
-        y = (torch.lerp(x[0], x[1], self.fy), torch.lerp(x[2], x[3], self.fy))
-        return torch.lerp(y[0], y[1], self.fz), x, y
+        return tuple(ball.index_select(0, self.first + (x + y + z)) for z in (0, sz) for y in (0, sy) for x in (0, sx))
 
     def with_gradient(self, c: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Value and derivatives along x, y, z per lattice step."""
-        value, x, y = self.trilinear(c)
+        """Value and derivatives along x, y, z per lattice step, from the corners (p c)."""
+        fx, fy, fz = self.fx[:, None], self.fy[:, None], self.fz[:, None]
         steps = [c[i + 1] - c[i] for i in (0, 2, 4, 6)]
-        dx = torch.lerp(torch.lerp(steps[0], steps[1], self.fy), torch.lerp(steps[2], steps[3], self.fy), self.fz)
-        dy = torch.lerp(x[1] - x[0], x[3] - x[2], self.fz)
-        return value, dx, dy, y[1] - y[0]
+        x = [torch.addcmul(c[2 * i], fx, step) for i, step in enumerate(steps)]  # on the four x edges
+        dx = torch.lerp(torch.lerp(steps[0], steps[1], fy), torch.lerp(steps[2], steps[3], fy), fz)
+        below, above = x[1] - x[0], x[3] - x[2]
+        y = torch.addcmul(x[0], fy, below), torch.addcmul(x[2], fy, above)  # on the two y edges between them
+        dz = y[1] - y[0]
+        return torch.addcmul(y[0], fz, dz), dx, torch.lerp(below, above, fz), dz
 
 
 def read(
@@ -72,9 +73,11 @@ def read(
 ) -> Float[Tensor, "q k c"]:
     """Of `slices.slice_ball`."""
     cells = Cells.of(grid, rotations, kxy)
-    columns = [cells.trilinear(cells.read(column.contiguous()))[0] for column in ball.T]
-    signed = [column * cells.sign if i % 2 else column for i, column in enumerate(columns)]
-    return torch.stack(signed, dim=1).view(rotations.shape[0], kxy.shape[0], ball.shape[1])
+    values = ball.new_zeros(len(cells.first), ball.shape[1])
+    for index, weight in cells.corners():
+        values.addcmul_(ball.index_select(0, index), weight[:, None])
+    values[:, 1::2] *= cells.sign[:, None]
+    return values.view(rotations.shape[0], kxy.shape[0], ball.shape[1])
 
 
 def read_with_gradient(
@@ -82,16 +85,14 @@ def read_with_gradient(
 ) -> tuple[Float[Tensor, "q 2 k"], Float[Tensor, "q 2 3 k"]]:
     """Slices, and the derivative of the interpolated map along x, y, z (per cycle per box) at their points; re and im as planes."""
     cells = Cells.of(grid, rotations, kxy)
-    shape = (rotations.shape[0], kxy.shape[0])
-    values, gradient = ball.new_empty(shape[0], 2, shape[1]), ball.new_empty(shape[0], 2, 3, shape[1])
+    value, *derivatives = cells.with_gradient(cells.read(ball))
     # V(p) = conj W(-p) where sign is -1: the value is conjugated, the derivative conjugated and negated.
-    for part, (value_sign, derivative_sign) in enumerate(((None, cells.sign), (cells.sign, None))):
-        value, *derivatives = cells.with_gradient(cells.read(ball[:, part].contiguous()))
-        values[:, part] = (value if value_sign is None else value * value_sign).view(shape)
-        for axis, derivative in enumerate(derivatives):
-            signed = derivative if derivative_sign is None else derivative * derivative_sign
-            torch.mul(signed.view(shape), grid.oversampling, out=gradient[:, part, axis])
-    return values, gradient
+    value[:, 1] *= cells.sign
+    gradient = torch.stack(derivatives, 2)  # (p 2 3)
+    gradient[:, 0] *= cells.sign[:, None]
+    q, k = len(rotations), len(kxy)
+    planes = value.view(q, k, 2).transpose(1, 2).contiguous()
+    return planes, (gradient.view(q, k, 2, 3) * grid.oversampling).permute(0, 2, 3, 1).contiguous()
 
 
 def add(
@@ -104,11 +105,7 @@ def add(
 ) -> None:
     """Of `slices.backproject`."""
     cells = Cells.of(grid, rotations, kxy)
-    flat = values.reshape(-1, values.shape[-1])
-    columns = [column * cells.sign if i % 2 else column for i, column in enumerate(flat.T)]
-    rows = torch.stack([*columns, weights.reshape(-1)])
-    out = rows.new_zeros(rows.shape[0], grid.n_voxels)
+    rows = torch.cat([values, weights[..., None]], -1).flatten(0, 1)
+    rows[:, 1:-1:2] *= cells.sign[:, None]
     for index, weight in cells.corners():
-        for row, target in zip(rows, out, strict=True):
-            target.scatter_add_(0, index, row * weight)  # one-dimensional scatters are the quickest
-    onto += out.T
+        onto.index_add_(0, index, rows * weight[:, None])

@@ -13,6 +13,7 @@ from cryodrake.inference.basins import nearest_deg
 from cryodrake.inference.reference import Reference, in_box
 from cryodrake.io.job import JobFolder
 from cryodrake.io.particles import ParticleFile
+from cryodrake.physics.blocks import at_once
 from cryodrake.physics.fsc import resolution_A
 from cryodrake.training import conformations, refinement, searches, settling, starts
 from cryodrake.training.bootstrap import BATCH, SCHEDULE
@@ -276,7 +277,7 @@ class AbinitRun:
         """Rows of one fold, a few thousand at a time, with their half (from 0) and fold."""
         label = self.label
         for number in range(2 * refinement.FOLDS):
-            for rows in torch.nonzero(label == number).squeeze(1).split(searches.ROWS_PER_PROGRESS):
+            for rows in torch.nonzero(label == number).squeeze(1).split(at_once(searches.ROWS_PER_PROGRESS, label.device)):
                 yield rows, *divmod(number, refinement.FOLDS)
 
     def _iterate(self) -> None:

@@ -38,6 +38,7 @@ from cryodrake.inference.reconstruct import solve
 from cryodrake.inference.reference import box_for_radius
 from cryodrake.inference.source import AbstractImages
 from cryodrake.physics.ball_grid import BallGrid
+from cryodrake.physics.blocks import at_once
 from cryodrake.physics.grids import ring_base
 from cryodrake.physics.masks import sphere
 from cryodrake.physics.rotations import random_rotations
@@ -217,7 +218,7 @@ class Bootstrap:
         visited = self.shift_probability[rows].sum(1) > 0
         for group, first in ((rows[visited], False), (rows[~visited], True)):
             t = len(self.shifts_px) if first else min(KEPT_SHIFTS, len(self.shifts_px))
-            for block in group.split(images_per_block(t, n_q, BLOCK_BYTES)) if len(group) else ():
+            for block in group.split(images_per_block(t, n_q, at_once(BLOCK_BYTES, rows.device))) if len(group) else ():
                 matched, weight = self.images.matched(block, k)
                 which = self._shift_candidates(block, t)
                 images = ImageRows.build(matched, weight, self.phases[which, :k])

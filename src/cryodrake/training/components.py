@@ -17,6 +17,7 @@ from cryodrake.inference.reconstruct import solve
 from cryodrake.inference.source import AbstractImages
 from cryodrake.inference.states import States, component_columns, expected_residual
 from cryodrake.physics.ball_grid import BallGrid
+from cryodrake.physics.blocks import at_once
 from cryodrake.physics.slices import backproject, raster, slice_ball, symmetrise
 from cryodrake.training.local_filter import band_noise, filter_locally
 from cryodrake.training.refinement import FOLDS
@@ -113,7 +114,7 @@ def component_sums(
     """
     kxy = images.disc.kxy[: images.disc.count(grid.radius)]
     sums = ball.new_zeros(ball.shape[1] // 2, grid.n_voxels, 3)
-    step = max(1, POINTS_PER_BLOCK // len(kxy))
+    step = max(1, at_once(POINTS_PER_BLOCK, kxy.device) // len(kxy))
     for i in range(0, len(rows), step):
         block = slice(i, i + step)
         matched, weight = images.matched(rows[block], len(kxy))

@@ -10,6 +10,7 @@ from torch import Tensor
 from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.reference import Reference
+from cryodrake.physics.blocks import at_once
 
 IMAGES_PER_GROUP = 1000
 IMAGES_PER_BLOCK = 64
@@ -98,7 +99,7 @@ def _blocks(
 ) -> Iterator[tuple[Reference, Int64[Tensor, " b2"]]]:
     """The rows, a few at a time, with their reference."""
     for number, reference in enumerate(references):
-        for block in rows[label[rows] == number].split(IMAGES_PER_BLOCK):
+        for block in rows[label[rows] == number].split(at_once(IMAGES_PER_BLOCK, rows.device)):
             if len(block):
                 yield reference, block
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cryodrake.inference.reconstruct import accumulate
 from cryodrake.inference.source import AbstractImages
+from cryodrake.physics.blocks import at_once
 from cryodrake.training import refinement, searches
 from cryodrake.training.events import AbstractReporter
 from cryodrake.training.state import RunState
@@ -61,7 +62,7 @@ class LastPolish:
         for part in rows.tensor_split(min(number, len(rows))) if len(rows) else ():  # none is empty
             sums = accumulate(self.images, part, state.rotation[part], state.shift_px[part], halves.grid)
             volume = refinement.joint_reference(halves, sums)
-            for some in part.split(searches.ROWS_PER_PROGRESS):
+            for some in part.split(at_once(searches.ROWS_PER_PROGRESS, part.device)):
                 yield some, volume
                 self.done += len(some)
                 self.reporter.step(self.done, particles=len(some))

@@ -27,6 +27,7 @@ from cryodrake.inference.reference import box_for_radius, in_box
 from cryodrake.inference.source import AbstractImages
 from cryodrake.inference.states import States, component_columns, expected_residual, infer_states
 from cryodrake.physics.ball_grid import BallGrid
+from cryodrake.physics.blocks import at_once
 from cryodrake.physics.fourier import resample_volume
 from cryodrake.physics.slice_operator import SliceOperator
 from cryodrake.physics.slices import raster
@@ -67,7 +68,7 @@ class SubspaceFit:
         self.grid = BallGrid(box, radius)
         self.kxy = images.disc.kxy[: images.disc.count(radius)]
         self.mask = resample_volume(mask, box).clamp(0, 1)
-        self.block = max(1, POINTS_PER_BLOCK // len(self.kxy))
+        self.block = max(1, at_once(POINTS_PER_BLOCK, self.kxy.device) // len(self.kxy))
         self.operators = [SliceOperator(self.grid, part, self.kxy) for part in rotation.split(self.block)]
         self.volumes = torch.zeros(latents.shape[1] + 1, box, box, box, device=mean.device)
         self.volumes[0] = in_box(mean, box)
