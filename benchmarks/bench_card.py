@@ -90,7 +90,7 @@ class Count:
             tensors = [*tensors[1:], *(leaf for leaf in tree_leaves(answer) if isinstance(leaf, Tensor))]
         if name in WRITES_PARTS:
             tensors = tensors[1:-1]
-        moved = sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor.layout == torch.strided)
+        moved = sum(map(_bytes, tensors))
         flop, is_half = _product(args, PRODUCTS.get(name))
         for work in (self.phases[self.phase], self.lines[_line()]):
             work.operations, work.waits, work.bytes = work.operations + 1, work.waits + is_waiting, work.bytes + moved
@@ -98,7 +98,7 @@ class Count:
 
     def _hold(self, tensor: pretend_card.CardTensor) -> None:
         """Its memory is held until the last tensor on it is gone."""
-        if tensor.host.layout != torch.strided:
+        if _is_sparse(tensor):
             return
         storage = tensor.host.untyped_storage()
         key = storage.data_ptr()
@@ -116,9 +116,19 @@ class Count:
             self._held -= self._size[key]
 
 
+def _is_sparse(tensor: Tensor) -> bool:
+    return getattr(tensor, "host", tensor).layout != torch.strided
+
+
+def _bytes(tensor: Tensor) -> int:
+    """Of its numbers, and of their places in a sparse one, which are int32."""
+    host = getattr(tensor, "host", tensor)
+    return host._nnz() * (host.element_size() + 4) if _is_sparse(tensor) else host.numel() * host.element_size()
+
+
 def _product(args: Any, factors: tuple[int, int] | None) -> tuple[int, bool]:
-    """Multiplications and additions of a matrix product, and whether it is one of bfloat16."""
-    if factors is None:
+    """Multiplications and additions of a matrix product, and whether it is one of bfloat16; sparse ones are mostly reading."""
+    if factors is None or _is_sparse(args[factors[0]]):
         return 0, False
     one, other = args[factors[0]], args[factors[1]]
     return 2 * one.numel() * other.shape[-1] * (4 if one.is_complex() else 1), one.dtype == torch.bfloat16

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from drawn_sets import drawn
 
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
@@ -161,6 +162,16 @@ OTHERS: Sets = {
 ALL = SETS | HETEROGENEOUS | LARGE | OTHERS
 
 
+def entry(name: str) -> tuple[tuple[str, ...], str, dict[str, Any]]:
+    """What there is to know of a set.
+
+    Raises:
+        KeyError: no set of this name.
+    """
+    number = name.removeprefix("drawn")
+    return drawn(int(number)) if name != number and number.isdecimal() else ALL[name]
+
+
 def make(name: str, out: Path, shared: Path, **changes: Any) -> Path:
     """The folder of a set, simulated if it is not there yet; `changes` are options that differ.
 
@@ -172,7 +183,7 @@ def make(name: str, out: Path, shared: Path, **changes: Any) -> Path:
     folder = out / name
     if (folder / "particles.star").exists():
         return folder
-    structures, _, options = ALL[name]
+    structures, _, options = entry(name)
     config = SimulateConfig(out=folder, structures=tuple(shared / "data" / path for path in structures), **options)
     return simulate(replace(config, **changes))
 
@@ -185,14 +196,14 @@ def main(
     """Make sets.
 
     Args:
-        names: any of R1 R2 spike betagal preferred procedural H1 H1f H1spike H1empty H2 H2f H3 H3f H4 H5 R20k H20k, or of OTHERS;
-            all: the former without the last two, which are large.
+        names: any of R1 R2 spike betagal preferred procedural H1 H1f H1spike H1empty H2 H2f H3 H3f H4 H5 R20k H20k, of OTHERS, or
+            drawn0 drawn1 … (drawn_sets.py); all: the former without the two large ones.
         out: cache folder.
         shared: folder that holds data/maps and data/models.
     """
     for name in SETS | HETEROGENEOUS if names == ("all",) else names:
         folder = make(name, out, shared)
-        print(f"{name}: {folder}/particles.star  truth {folder}/truth/volumes  symmetry {ALL[folder.name][1]}")
+        print(f"{name}: {folder}/particles.star  truth {folder}/truth/volumes  symmetry {entry(folder.name)[1]}")
 
 
 if __name__ == "__main__":
