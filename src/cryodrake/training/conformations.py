@@ -7,9 +7,9 @@ elsewhere, all images are searched over all poses, against one of very few ancho
 the map at their state, always, against each. The last round leaves poses as they are; it learns how states are distributed
 (`inference.state_mixture`), and takes each image's state for one of those.
 
-The first model is learned from half set 1 and judged by half set 2, free and under ever stronger priors; the prior that makes the
-images that it has not seen the likeliest is kept. Where none makes them likelier than one structure does there is nothing to
-model, and the structure is called rigid.
+The first model is learned from half set 1 and judged by half set 2: in ever smaller regions of the particle
+(`training.moving_region`), free and under ever stronger priors. What makes the images that it has not seen the likeliest is kept.
+Where nothing makes them likelier than one structure does there is nothing to model, and the structure is called rigid.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,6 +39,7 @@ from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.heap import give_back
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.local_filter import band_noise
+from cryodrake.training.moving_region import narrow
 from cryodrake.training.solvent import EDGE, flatten_solvent, solvent_mask
 from cryodrake.training.state import RunState
 from cryodrake.training.subspace import SubspaceFit, canonical
@@ -142,6 +143,7 @@ class Conformations:
         first, second = (self._some(torch.nonzero(state.half == h).squeeze(1), FITTED // 2) for h in (1, 2))
         fit = self._fit(first, guess)
         self.reporter.step(1)
+        state.region = narrow(fit, lambda fit: float(self._gain(fit, second).mean()), SHARES[0])[None]
         best = self._gain(fit, second)
         state.gain, model = float(best.mean()), fit.volumes
         for share in SHARES:
@@ -232,6 +234,8 @@ class Conformations:
         mean = flatten_solvent(self._mean(), self.mask)
         poses = state.joint_rotation[rows], state.joint_shift_px[rows]
         fit = SubspaceFit(self.images, rows, *poses, mean, self.mask, guess[rows], self.radius)
+        for region in state.region:
+            fit.free_in(region)
         fit.run()
         if state.share:
             fit.shrink(state.share)

@@ -38,7 +38,8 @@ class RunState:
         fsc: (s,) between the half maps.
         latents, precision: posterior mean and precision of each image's state; group: which of the groups that states fall into
             it is in, from 0, the largest first; components (r d d d): mean and components of the maps, unfiltered;
-            component_noise: (r b) of each, by bands of shells (`local_filter`); none of it where zdim is 0.
+            component_noise: (r b) of each, by bands of shells (`local_filter`); region (1 d3 d3 d3): where structures differ, in a
+            cropped box (`moving_region`); none of it where zdim is 0.
         gain: log likelihood per unseen image that states bring, None while nobody has asked; is_flexible: whether that is more
             than chance; share: of the mean's power, the prior of the components, 0 for none.
         start_maps: the starts' maps in their reduced box; starts: one entry per start; history: one entry per refinement
@@ -67,6 +68,7 @@ class RunState:
     group: Int64[Tensor, " n"]
     components: Float[Tensor, "r d d d"]
     component_noise: Float[Tensor, "r b"]
+    region: Float[Tensor, "m2 d3 d3 d3"]
     phase: str = "bootstrap"
     iteration: int = 0
     active: int = 0
@@ -105,6 +107,7 @@ class RunState:
             group=torch.zeros(n, dtype=torch.int64, device=device),
             components=torch.zeros(0, box, box, box, device=device),
             component_noise=torch.zeros(0, BANDS + 1, device=device),
+            region=torch.zeros(0, 0, 0, 0, device=device),
             active=n,
         )
 

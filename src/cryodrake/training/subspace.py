@@ -47,6 +47,7 @@ class SubspaceFit:
 
     Attributes:
         volumes: (r d d d) the mean and the components, in a box that is cropped to the radius.
+        region: (d d d) soft mask of where they may change: of the structure, or a part of it.
         prior_inverse: of the components' prior variance in each shell; None where they are free.
         states: of the images, at the volumes before the last step.
     """
@@ -67,7 +68,7 @@ class SubspaceFit:
         self.images, self.rows, self.shift_px = images, rows, shift_px
         self.grid = BallGrid(box, radius)
         self.kxy = images.disc.kxy[: images.disc.count(radius)]
-        self.mask = resample_volume(mask, box).clamp(0, 1)
+        self.region = resample_volume(mask, box).clamp(0, 1)
         self.block = max(1, at_once(POINTS_PER_BLOCK, self.kxy.device) // len(self.kxy))
         self.operators = [SliceOperator(self.grid, part, self.kxy) for part in rotation.split(self.block)]
         self.volumes = torch.zeros(latents.shape[1] + 1, box, box, box, device=mean.device)
@@ -83,6 +84,12 @@ class SubspaceFit:
         while len(heard) < MOST_STEPS and (len(heard) < 3 or heard[-1] - heard[-2] > LITTLE):
             heard.append(self.step())
         return heard
+
+    def free_in(self, region: Float[Tensor, "d d d"], volumes: Float[Tensor, "r d d d"] | None = None) -> None:
+        """From now on components are free, and nothing outside `region`; they begin as they are, or as those of `volumes`."""
+        volumes = self.volumes if volumes is None else volumes
+        self.region, self.prior_inverse = region, None
+        self.volumes = torch.cat([volumes[:1], volumes[1:] * region])
 
     def shrink(self, share: float) -> None:
         """A few steps under a normal prior of this share of the mean's power.
@@ -121,11 +128,11 @@ class SubspaceFit:
             parts.append(states)
         moment /= len(self.rows)
         if self.prior_inverse is None:
-            self.volumes = self.volumes + preconditioned(sums, moment, self.grid) * self.mask
+            self.volumes = self.volumes + preconditioned(sums, moment, self.grid) * self.region
             self._standardise(moment)
         else:
             sums[:, 2:-1] -= self.prior_inverse[self.shell][:, None] * ball[:, 2:]
-            self.volumes = self.volumes + _preconditioned_under(self.prior_inverse, sums, moment, self.grid) * self.mask
+            self.volumes = self.volumes + _preconditioned_under(self.prior_inverse, sums, moment, self.grid) * self.region
             self.volumes = self._structure(self.volumes[0], self.volumes[1:])
         return States.cat(parts)
 
