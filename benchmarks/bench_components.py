@@ -2,12 +2,14 @@
 
     python benchmarks/bench_components.py H1 H2 H3 H4          python benchmarks/bench_components.py H2 --states 0 1 2
 
-Poses are the true ones, so nothing else stands between the images and their states, except in the last of three tables:
+Poses are the true ones, so nothing else stands between the images and their states, except in the last table:
 
     told apart     adjusted Rand index and share of right answers of the likeliest true map, given each state's share: the most that
                    any method can reach on the set
     components     learned from half set 1, free and under priors of a share of the mean's power; of half set 2 the log likelihood
                    per image that states bring, its standard error, and R² of the true states in the inferred latents
+    regions        the same as components are kept to half of the particle after half (`training.moving_region`), free and under
+                   the weakest prior of a run
     poses off      the same R², components free, where every pose is turned at random by so many degrees: latents where the pose is
                    believed, and where it is integrated out about what is given
 """
@@ -36,10 +38,12 @@ from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import read_particles
 from cryodrake.physics.rotations import axis_angle_to_matrix
 from cryodrake.physics.slices import raster, slice_ball
+from cryodrake.training import conformations
 from cryodrake.training.conformations import RADIUS, Conformations
 from cryodrake.training.events import QuietReporter
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.loading import MASK_RADIUS
+from cryodrake.training.moving_region import narrow
 from cryodrake.training.refinement import half_maps
 from cryodrake.training.solvent import flatten_solvent
 from cryodrake.training.state import RunState
@@ -115,6 +119,20 @@ def components(known: Known, zdim: int) -> list[list[Any]]:
     return rows
 
 
+def regions(known: Known, zdim: int) -> list[list[Any]]:
+    """Of each region that a run would try: its share of the particle, free or under a prior, and what half set 2 says."""
+    fit = learned(known, zdim)
+    whole, rows = float(fit.region.sum()), []
+
+    def gain(fit: SubspaceFit) -> float:
+        found = judged(known, fit)
+        rows.append([float(fit.region.sum()) / whole, "free" if fit.prior_inverse is None else "prior", *found])
+        return found[0]
+
+    narrow(fit, gain, conformations.SHARES[0])
+    return rows
+
+
 def judged(known: Known, fit: SubspaceFit) -> list[float]:
     """Gain, its error, and R² of the states, of half set 2."""
     rows = torch.nonzero(known.half == 2).squeeze(1)
@@ -169,14 +187,16 @@ def main() -> None:
         radii = (RADIUS, known.store.box / 2 - 1)
         everyone = torch.arange(known.store.n)
         apart = [told_apart(known, radius, known.maps, everyone) for radius in radii] if len(known.maps) > 1 else []
-        rows, off = components(known, options.zdim), poses_off(known, options.zdim)
+        rows, narrowed, off = components(known, options.zdim), regions(known, options.zdim), poses_off(known, options.zdim)
         print(f"\n{name}, {known.store.n} images")
         if apart:
             print(table(["radius", "states", "ARI", "right"], apart))
         print(table(["share", "gain", "error", "R2"], rows))
+        print(table(["region", "components", "gain", "error", "R2"], narrowed))
         print(table(["off by °", "R2, pose believed", "integrated out"], off))
         with options.out.open("a") as file:
-            file.write(json.dumps({"set": name, "states": options.states, "apart": apart, "components": rows, "off": off}) + "\n")
+            result = {"set": name, "states": options.states, "apart": apart}
+            file.write(json.dumps(result | {"components": rows, "regions": narrowed, "off": off}) + "\n")
 
 
 if __name__ == "__main__":

@@ -143,7 +143,12 @@ class Conformations:
         first, second = (self._some(torch.nonzero(state.half == h).squeeze(1), FITTED // 2) for h in (1, 2))
         fit = self._fit(first, guess)
         self.reporter.step(1)
-        state.region = narrow(fit, lambda fit: float(self._gain(fit, second).mean()), SHARES[0])[None]
+
+        def gain_of_unseen(fit: SubspaceFit) -> float:
+            stop_if_asked(self.reporter, state.phase)
+            return float(self._gain(fit, second).mean())
+
+        state.region = narrow(fit, gain_of_unseen, SHARES[0])[None]
         best = self._gain(fit, second)
         state.gain, model = float(best.mean()), fit.volumes
         for share in SHARES:
