@@ -144,11 +144,11 @@ class Conformations:
         fit = self._fit(first, guess)
         self.reporter.step(1)
 
-        def gain_of_unseen(fit: SubspaceFit) -> float:
+        def likelihood_of_unseen(fit: SubspaceFit) -> float:
             stop_if_asked(self.reporter, state.phase)
-            return float(self._gain(fit, second).mean())
+            return float(self._log_marginal(fit.volumes, fit.grid, second).mean())
 
-        state.region = narrow(fit, gain_of_unseen, SHARES[0])[None]
+        state.region = narrow(fit, likelihood_of_unseen, SHARES[0])[None]
         best = self._gain(fit, second)
         state.gain, model = float(best.mean()), fit.volumes
         for share in SHARES:
@@ -248,10 +248,12 @@ class Conformations:
 
     def _gain(self, fit: SubspaceFit, rows: Int64[Tensor, " m"]) -> Float[Tensor, " m"]:
         """Log likelihood of these images that their states bring."""
-        poses = rows, self.state.joint_rotation[rows], self.state.joint_shift_px[rows]
-        models = raster(fit.volumes, fit.grid), raster(fit.volumes[:1], fit.grid)
-        with_states, rigid = (infer_about_poses(self.images, *poses, ball, fit.grid).log_marginal for ball in models)
+        with_states, rigid = (self._log_marginal(volumes, fit.grid, rows) for volumes in (fit.volumes, fit.volumes[:1]))
         return with_states - rigid
+
+    def _log_marginal(self, volumes: Float[Tensor, "r d d d"], grid: BallGrid, rows: Int64[Tensor, " m"]) -> Float[Tensor, " m"]:
+        poses = rows, self.state.joint_rotation[rows], self.state.joint_shift_px[rows]
+        return infer_about_poses(self.images, *poses, raster(volumes, grid), grid).log_marginal
 
     def _mean(self) -> Float[Tensor, "d d d"]:
         return self.state.components[0] if len(self.state.components) else self.halves.raw.mean(0)

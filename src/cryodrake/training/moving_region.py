@@ -26,7 +26,7 @@ def narrow(fit: SubspaceFit, gain: Callable[[SubspaceFit], float], share: float)
 
     Args:
         fit: free, and where it converged.
-        gain: of images that it has not seen.
+        gain: log likelihood of images that it has not seen, whatever it is counted from.
     """
     best, kept = -math.inf, (fit.region, fit.volumes)
     highest = [-math.inf, -math.inf]
