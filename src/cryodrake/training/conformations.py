@@ -252,6 +252,7 @@ class Conformations:
         return with_states - rigid
 
     def _log_marginal(self, volumes: Float[Tensor, "r d d d"], grid: BallGrid, rows: Int64[Tensor, " m"]) -> Float[Tensor, " m"]:
+        """Of these images under a model, states and what poses are off by integrated out."""
         poses = rows, self.state.joint_rotation[rows], self.state.joint_shift_px[rows]
         return infer_about_poses(self.images, *poses, raster(volumes, grid), grid).log_marginal
 

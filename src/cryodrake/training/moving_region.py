@@ -21,37 +21,39 @@ SMOOTH_PX = 1.5  # of the cropped box: over which the components' power is avera
 EDGE_PX = 1.0
 
 
-def narrow(fit: SubspaceFit, gain: Callable[[SubspaceFit], float], share: float) -> Float[Tensor, "d d d"]:
-    """The region in which components, free or under a prior of `share`, gain the most; `fit` is left there, free.
+def narrow(fit: SubspaceFit, likelihood: Callable[[SubspaceFit], float], share: float) -> Float[Tensor, "d d d"]:
+    """The region in which components, free or under a prior of `share`, make unseen images likeliest; `fit` is left in it, free.
 
     Args:
         fit: free, and where it converged.
-        gain: log likelihood of images that it has not seen, whatever it is counted from.
+        likelihood: log likelihood of images that it has not seen, whatever it is counted from.
+        share: of the mean's power, as in `SubspaceFit.shrink`.
     """
-    best, kept = -math.inf, (fit.region, fit.volumes)
-    highest = [-math.inf, -math.inf]
-    for _ in range(HALVINGS + 1):
-        here, smaller = (fit.region, fit.volumes), strongest_half(fit)
-        gains = [gain(fit)]
+    region, volumes = best_region, best_volumes = fit.region, fit.volumes
+    best, highest = -math.inf, [-math.inf, -math.inf]
+    for halving in range(HALVINGS + 1):
+        if halving:
+            fit.free_in(strongest_half(region, volumes), volumes)
+            fit.run()
+            region, volumes = fit.region, fit.volumes
+        found = [likelihood(fit)]
         fit.shrink(share)
-        gains.append(gain(fit))
-        if max(gains) > best:
-            best, kept = max(gains), here
-        if all(new <= old for new, old in zip(gains, highest, strict=True)):
+        found.append(likelihood(fit))
+        if max(found) > best:
+            best, best_region, best_volumes = max(found), region, volumes
+        if all(new <= old for new, old in zip(found, highest, strict=True)):
             break
-        highest = [max(pair) for pair in zip(gains, highest, strict=True)]
-        fit.free_in(smaller, here[1])
-        fit.run()
-    fit.free_in(*kept)
+        highest = [max(pair) for pair in zip(found, highest, strict=True)]
+    fit.free_in(best_region, best_volumes)
     return fit.region
 
 
-def strongest_half(fit: SubspaceFit) -> Float[Tensor, "d d d"]:
-    """Soft mask of the half of the fit's region where the components have most power."""
-    power = ndimage.gaussian_filter(fit.volumes[1:].square().sum(0).cpu().numpy(), SMOOTH_PX)
-    inside = fit.region.cpu().numpy() > 0.5
+def strongest_half(region: Float[Tensor, "d d d"], volumes: Float[Tensor, "r d d d"]) -> Float[Tensor, "d d d"]:
+    """Soft mask of the half of `region` where the components have most power; `volumes` are the mean and the components."""
+    power = ndimage.gaussian_filter(volumes[1:].square().sum(0).cpu().numpy(), SMOOTH_PX)
+    inside = region.cpu().numpy() > 0.5
     if not inside.any():
-        return fit.region
+        return region
     chosen = inside & (power >= float(torch.from_numpy(power[inside]).median()))
     soft = ndimage.gaussian_filter(chosen.astype("float32"), EDGE_PX)
-    return torch.from_numpy(soft * 1.5).clamp(0, 1).to(fit.region)
+    return torch.from_numpy(soft * 1.5).clamp(0, 1).to(region)
