@@ -6,10 +6,9 @@ Poses are the true ones, so nothing else stands between the images and their sta
 
     told apart     adjusted Rand index and share of right answers of the likeliest true map, given each state's share: the most that
                    any method can reach on the set
-    components     learned from half set 1, free and under priors of a share of the mean's power; of half set 2 the log likelihood
-                   per image that states bring, its standard error, and R² of the true states in the inferred latents
-    regions        the same as components are kept to half of the particle after half (`training.moving_region`), free and under
-                   the weakest prior of a run
+    components     learned from half set 1, free and then where they stand out from noise (`training.joint_filter`), more and less
+                   sharply; of half set 2 the log likelihood per image that states bring, its standard error, and R² of the true
+                   states in the inferred latents
     poses off      the same R², components free, where every pose is turned at random by so many degrees: latents where the pose is
                    believed, and where it is integrated out about what is given
 """
@@ -38,19 +37,18 @@ from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import read_particles
 from cryodrake.physics.rotations import axis_angle_to_matrix
 from cryodrake.physics.slices import raster, slice_ball
-from cryodrake.training import conformations
+from cryodrake.training import subspace
 from cryodrake.training.conformations import RADIUS, Conformations
 from cryodrake.training.events import QuietReporter
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.loading import MASK_RADIUS
-from cryodrake.training.moving_region import narrow
 from cryodrake.training.refinement import half_maps
 from cryodrake.training.solvent import flatten_solvent
 from cryodrake.training.state import RunState
 from cryodrake.training.subspace import SubspaceFit
 
 OUT = Path(__file__).parent / "out"
-SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
+SHARPNESSES = (subspace.SHARPNESS, 4.0, 16.0)
 OFF_DEG = (0.0, 3.0, 6.0)
 BLOCK = 100
 
@@ -110,26 +108,15 @@ def learned(known: Known, zdim: int) -> SubspaceFit:
 
 
 def components(known: Known, zdim: int) -> list[list[Any]]:
-    """Free, and under each prior."""
+    """Free, and filtered."""
     fit = learned(known, zdim)
     rows = [["free", *judged(known, fit)]]
-    for share in SHARES:
-        fit.shrink(share)
-        rows.append([share, *judged(known, fit)])
-    return rows
-
-
-def regions(known: Known, zdim: int) -> list[list[Any]]:
-    """Of each region that a run would try: its share of the particle, free or under a prior, and what half set 2 says."""
-    fit = learned(known, zdim)
-    whole, rows = float(fit.region.sum()), []
-
-    def gain(fit: SubspaceFit) -> float:
-        found = judged(known, fit)
-        rows.append([float(fit.region.sum()) / whole, "free" if fit.prior_inverse is None else "prior", *found])
-        return found[0]
-
-    narrow(fit, gain, conformations.SHARES[0])
+    free, usual = fit.volumes, subspace.SHARPNESS
+    for sharpness in SHARPNESSES:
+        fit.volumes, subspace.SHARPNESS = free, sharpness
+        fit.localise()
+        rows.append([sharpness, *judged(known, fit)])
+    subspace.SHARPNESS = usual
     return rows
 
 
@@ -187,16 +174,15 @@ def main() -> None:
         radii = (RADIUS, known.store.box / 2 - 1)
         everyone = torch.arange(known.store.n)
         apart = [told_apart(known, radius, known.maps, everyone) for radius in radii] if len(known.maps) > 1 else []
-        rows, narrowed, off = components(known, options.zdim), regions(known, options.zdim), poses_off(known, options.zdim)
+        rows, off = components(known, options.zdim), poses_off(known, options.zdim)
         print(f"\n{name}, {known.store.n} images")
         if apart:
             print(table(["radius", "states", "ARI", "right"], apart))
-        print(table(["share", "gain", "error", "R2"], rows))
-        print(table(["region", "components", "gain", "error", "R2"], narrowed))
+        print(table(["sharpness", "gain", "error", "R2"], rows))
         print(table(["off by °", "R2, pose believed", "integrated out"], off))
         with options.out.open("a") as file:
             result = {"set": name, "states": options.states, "apart": apart}
-            file.write(json.dumps(result | {"components": rows, "regions": narrowed, "off": off}) + "\n")
+            file.write(json.dumps(result | {"components": rows, "off": off}) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from cryodrake.training.anchors import anchors_of
 from cryodrake.training.conformations import Conformations
 from cryodrake.training.events import QuietReporter
 from cryodrake.training.images import WeightedImages
-from cryodrake.training.local_filter import BANDS
 from cryodrake.training.state import RunState
 from cryodrake.training.symmetry import mates, offsets_px
 
@@ -124,8 +123,7 @@ def test_images_that_hold_little_are_searched_at_states_farther_out(hinge, monke
     states = conformations.States.known(run.state.latents)
     start = torch.cat([hinge.mean[None], hinge.mean[None].flip(1), hinge.mean[None].flip(2)])
     step = conformations.component_step(run.images, hinge.label, hinge.rotation, hinge.shift_px, states, start, 16.0, run.mask)
-    run.state.component_noise = torch.zeros(3, BANDS + 1)
-    monkeypatch.setattr(conformations, "as_references", lambda volumes, noise, mask: volumes)
+    monkeypatch.setattr(conformations, "as_references", lambda volumes, mean_noise, noise, mask: volumes)
     seen, polished = [], []
     monkeypatch.setattr(run, "_search", lambda rows, maps, radius, grid, near: seen.append((rows, maps, near)))
     monkeypatch.setattr(run, "_polish", lambda rows, reference: polished.append(rows))
@@ -167,7 +165,6 @@ def test_each_image_is_posed_against_a_map_without_its_fold(hinge, monkeypatch):
         seen.append({})
         poses = hinge.rotation, hinge.shift_px, states, start, 16.0, run.mask
         step = conformations.component_step(run.images, hinge.label, *poses)
-        run.state.component_noise = torch.zeros(3, BANDS + 1)
         run._pose(states, step)
     scale = float(seen[0][0][0].std())
     change = {fold: max(float((a - b).abs().max()) for a, b in zip(seen[0][fold], seen[1][fold], strict=True)) for fold in seen[0]}

@@ -19,12 +19,14 @@ from cryodrake.inference.states import States, component_columns, expected_resid
 from cryodrake.physics.ball_grid import BallGrid
 from cryodrake.physics.blocks import at_once
 from cryodrake.physics.slices import backproject, raster, slice_ball, symmetrise
-from cryodrake.training.local_filter import band_noise, filter_locally
+from cryodrake.training.joint_filter import band_covariance, filter_jointly
+from cryodrake.training.local_filter import bands, filter_locally
 from cryodrake.training.refinement import FOLDS
 from cryodrake.training.solvent import apply_filter, flatten_solvent
 from cryodrake.training.subspace import RIDGE
 
 POINTS_PER_BLOCK = 1 << 18
+SHARPNESS = 3.0  # of the filter
 NOTHING = 1e-4  # of the largest entry in a row of M⁻¹, which is the identity but for rounding where states are standard
 
 
@@ -82,15 +84,15 @@ class ComponentStep:
         start: (r d d d), nothing beyond the grid's radius. volumes: where the step leads, from all images.
         folds: what it is made of.
         moment: mean E[a aᵀ].
-        noise: variance of the noise of each component of all images, in each of the local filter's bands. Not of the mean: both
-            half sets' steps begin at one mean, and keep some of its noise.
+        noise: covariance of the noise of the components of all images, in each of the local filter's bands. Not of the mean:
+            both half sets' steps begin at one mean, and keep some of its noise.
     """
 
     start: Float[Tensor, "r d d d"]
     volumes: Float[Tensor, "r d d d"]
     folds: FoldGradients
     moment: Float[Tensor, "r r"]
-    noise: Float[Tensor, "z b"]
+    noise: Float[Tensor, "b z z"]
 
     def without(self, fold: int) -> Float[Tensor, "r d d d"]:
         """From all images but those of a fold, of both half sets."""
@@ -157,18 +159,20 @@ def component_step(
             half = [volume + change for volume, change in zip(start, folds.steps(moment), strict=True)]
     del ball
     volumes = torch.stack([volume + change for volume, change in zip(start, folds.steps(moment), strict=True)])
-    noise = []
-    for one, both in zip(half[1:], volumes[1:], strict=True):
-        of_half, of_all = flatten_solvent(one, mask), flatten_solvent(both, mask)
-        noise.append(band_noise(torch.stack([of_half, 2 * of_all - of_half]), mask))
-    return ComponentStep(start, volumes, folds, moment, torch.stack(noise))
+    of_half, of_all = (torch.stack([flatten_solvent(v, mask) for v in maps[1:]]) for maps in (half, volumes))
+    return ComponentStep(start, volumes, folds, moment, band_covariance(torch.stack([of_half, 2 * of_all - of_half]), mask))
 
 
 def as_references(
-    volumes: Float[Tensor, "r d d d"], noise: Float[Tensor, "r b"], mask: Float[Tensor, "d d d"]
+    volumes: Float[Tensor, "r d d d"], mean_noise: Float[Tensor, " b"], noise: Float[Tensor, "b z z"], mask: Float[Tensor, "d d d"]
 ) -> Float[Tensor, "r d d d"]:
     """Masked by the particle's shape and filtered by where each stands out from its noise.
 
-    What moves is in one place: the weights keep a component there, where a filter by shells would keep its noise elsewhere.
+    What moves is in one place: the weights keep components there, where a filter by shells would keep their noise elsewhere.
+
+    Args:
+        mean_noise, noise: variance of the mean's, and covariance of the components', in each of the local filter's bands.
     """
-    return torch.stack([filter_locally(flatten_solvent(v, mask), level) for v, level in zip(volumes, noise, strict=True)])
+    flat = torch.stack([flatten_solvent(volume, mask) for volume in volumes])
+    windows = bands(mask.shape[-1], mask.device)
+    return torch.cat([filter_locally(flat[0], mean_noise)[None], filter_jointly(flat[1:], windows, mask, SHARPNESS, noise)])

@@ -7,9 +7,9 @@ elsewhere, all images are searched over all poses, against one of very few ancho
 the map at their state, always, against each. The last round leaves poses as they are; it learns how states are distributed
 (`inference.state_mixture`), and takes each image's state for one of those.
 
-The first model is learned from half set 1 and judged by half set 2: in ever smaller regions of the particle
-(`training.moving_region`), free and under ever stronger priors. What makes the images that it has not seen the likeliest is kept.
-Where nothing makes them likelier than one structure does there is nothing to model, and the structure is called rigid.
+The first model is learned from half set 1, with components that are free and with those that stand out from noise, and judged by
+half set 2: the one that makes images that it has not seen likelier is kept. Where it makes them no likelier than one structure
+does, there is nothing to model, and the structure is called rigid.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,7 +39,6 @@ from cryodrake.training.events import AbstractReporter, stop_if_asked
 from cryodrake.training.heap import give_back
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.local_filter import band_noise
-from cryodrake.training.moving_region import narrow
 from cryodrake.training.solvent import EDGE, flatten_solvent, solvent_mask
 from cryodrake.training.state import RunState
 from cryodrake.training.subspace import SubspaceFit, canonical
@@ -51,7 +50,6 @@ FITTED = 10000  # images that components are learned from
 RADIUS = 16.0  # cycles per box, of what states are told by
 GROWN = 3.0 / 64  # of the box, beyond the consensus: a moving part is blurred there
 SURE = 3.0  # standard errors by which states must make unseen images likelier
-SHARES = (1 / 8, 1 / 25, 1 / 80)  # of the mean's power, priors of the components that are tried
 POSED_ANCHORS = 24  # states that stand for all when images are posed
 MIXED_AT_ONCE = 4
 MATES_ASKED = 24  # mates that each image is tried at, over all rounds of one choice: eight of a threefold's
@@ -141,23 +139,16 @@ class Conformations:
         generator = torch.Generator().manual_seed(self.seed * 1000 + 700)
         guess = torch.randn(self.store.n, state.latents.shape[1], generator=generator).to(self.store.device)
         first, second = (self._some(torch.nonzero(state.half == h).squeeze(1), FITTED // 2) for h in (1, 2))
-        fit = self._fit(first, guess)
+        fit = self._fit(first, guess, is_local=False)
         self.reporter.step(1)
-
-        def likelihood_of_unseen(fit: SubspaceFit) -> float:
-            stop_if_asked(self.reporter, state.phase)
-            return float(self._log_marginal(fit.volumes, fit.grid, second).mean())
-
-        state.region = narrow(fit, likelihood_of_unseen, SHARES[0])[None]
-        best = self._gain(fit, second)
-        state.gain, model = float(best.mean()), fit.volumes
-        for share in SHARES:
-            fit.shrink(share)
-            gain = self._gain(fit, second)
-            if float(gain.mean()) > state.gain:
-                best, state.gain, state.share, model = gain, float(gain.mean()), share, fit.volumes
-            stop_if_asked(self.reporter, state.phase)
-        state.is_flexible = state.gain > SURE * float(best.std()) / len(best) ** 0.5
+        stop_if_asked(self.reporter, state.phase)
+        gain, model = self._gain(fit, second), fit.volumes
+        fit.localise()
+        of_local = self._gain(fit, second)
+        if float(of_local.mean()) > float(gain.mean()):
+            state.is_local, gain, model = True, of_local, fit.volumes
+        state.gain = float(gain.mean())
+        state.is_flexible = state.gain > SURE * float(gain.std()) / len(gain) ** 0.5
         if state.is_flexible:
             state.latents = self._infer(model, fit.grid).mean
         else:  # the prior: nothing is known of states, because there are none
@@ -173,7 +164,7 @@ class Conformations:
         state = self.state
         self.reporter.phase(f"states {len(state.rounds) + 2}", 3, "learning the states")
         self._choose_mates()
-        fit = self._fit(self._some(self.everyone, FITTED), state.latents)
+        fit = self._fit(self._some(self.everyone, FITTED), state.latents, state.is_local)
         self.reporter.step(1)
         states = self._infer(fit.volumes, fit.grid)
         if last:
@@ -188,7 +179,7 @@ class Conformations:
         start = torch.cat([self._mean()[None], torch.stack([in_box(v, self.store.box) for v in small[1:]])])
         radius = self.store.box / 2 if last else min(refinement.seen_radius(self.halves.joint_fsc), self.store.box / 2)
         step = component_step(self.images, self.label, state.joint_rotation, state.joint_shift_px, states, start, radius, self.mask)
-        state.components, state.component_noise = step.volumes, torch.cat([self.mean_noise[None], step.noise])
+        state.components, state.component_noise, state.mean_noise = step.volumes, step.noise, self.mean_noise
         record = {"log_marginal": float(states.log_marginal.mean()), "radius": radius}
         if not last:
             record |= self._pose(states, step)
@@ -206,7 +197,8 @@ class Conformations:
         """Of poses that a symmetry of the map makes equal, each image takes the likeliest in the state that it is in there.
 
         Where what moves breaks the symmetry, or each copy moves by itself, one of them is right. Each half set is asked by a model
-        that the other has taught: in its own an image is likeliest where it is.
+        that the other has taught: in its own an image is likeliest where it is. Its components are free: before images are at
+        their mates, what breaks the symmetry does not stand out.
         """
         state = self.state
         order = len(state.operators)
@@ -217,8 +209,8 @@ class Conformations:
         for _ in range(max(1, MATES_ASKED // order)):
             before = state.joint_rotation.clone()
             for taught, asked in ((1, 2), (2, 1)):  # one after the other: at once they would change places with each other
-                fit = self._fit(self._some(torch.nonzero(state.half == taught).squeeze(1), FITTED // 2), state.latents)
-                rows = torch.nonzero(state.half == asked).squeeze(1)
+                some, rows = (torch.nonzero(state.half == half).squeeze(1) for half in (taught, asked))
+                fit = self._fit(self._some(some, FITTED // 2), state.latents, is_local=False)
                 state.joint_rotation[rows], state.joint_shift_px[rows] = self._likeliest_mates(fit, rows, offset_px)
                 stop_if_asked(self.reporter, state.phase)
             if float((geodesic_deg(before, state.joint_rotation) > searches.MOVED_DEG).float().mean()) < FEW_MATES:
@@ -234,16 +226,12 @@ class Conformations:
         best, row = likely.argmax(0), torch.arange(len(rows), device=rows.device)
         return rotation[best, row], shift_px[best, row]
 
-    def _fit(self, rows: Int64[Tensor, " m"], guess: Float[Tensor, "n z"]) -> SubspaceFit:
+    def _fit(self, rows: Int64[Tensor, " m"], guess: Float[Tensor, "n z"], is_local: bool) -> SubspaceFit:
         state = self.state
         mean = flatten_solvent(self._mean(), self.mask)
         poses = state.joint_rotation[rows], state.joint_shift_px[rows]
         fit = SubspaceFit(self.images, rows, *poses, mean, self.mask, guess[rows], self.radius)
-        for region in state.region:
-            fit.free_in(region)
-        fit.run()
-        if state.share:
-            fit.shrink(state.share)
+        _ = fit.localise() if is_local else fit.run()
         return fit
 
     def _gain(self, fit: SubspaceFit, rows: Int64[Tensor, " m"]) -> Float[Tensor, " m"]:
@@ -299,7 +287,7 @@ class Conformations:
         for number in range(refinement.FOLDS):
             give_back()
             rows = torch.nonzero(self.label % refinement.FOLDS == number).squeeze(1)
-            volumes = as_references(step.without(number), state.component_noise, self.mask)
+            volumes = as_references(step.without(number), state.mean_noise, state.component_noise, self.mask)
             maps, far_maps = (torch.einsum("ar,rijk->aijk", _coefficients(at), volumes) for at in (few, far))
             self._search(rows[lost[rows]], far_maps, radius, search, near=False)
             self._search(rows[doubtful[rows]], far_maps, radius, search, near=True)

@@ -21,7 +21,7 @@ SMOOTHING_PX = 1.5  # standard deviation of the Gaussian under which power is lo
 
 def bands(box: int, device: torch.device) -> Iterator[Float[Tensor, "d d h"]]:
     """Triangular windows over the shells: they add up to 1 up to the box's edge, and on from there in the last band."""
-    shell = _half_shells(box, device).clamp(max=box // 2) / (box / 2 / BANDS)
+    shell = half_shells(box, device).clamp(max=box // 2) / (box / 2 / BANDS)
     return ((1 - (shell - i).abs()).clamp(min=0) for i in range(BANDS + 1))
 
 
@@ -63,7 +63,7 @@ def _weighted(
 ) -> Iterator[tuple[Float[Tensor, "d d d"], Float[Tensor, "d d d"]]]:
     """Each band and its weights."""
     box = volume.shape[-1]
-    blur = torch.exp(-2 * (torch.pi * SMOOTHING_PX * _half_shells(box, volume.device) / box) ** 2)
+    blur = torch.exp(-2 * (torch.pi * SMOOTHING_PX * half_shells(box, volume.device) / box) ** 2)
     for band, level in zip(_split(volume), noise, strict=True):
         power = half_to_volume(volume_to_half(band.square()) * blur)
         yield band, (1 - level / power.clamp(min=1e-30)).clamp(0, 1)
@@ -75,7 +75,7 @@ def _split(volume: Float[Tensor, "d d d"]) -> Iterator[Float[Tensor, "d d d"]]:
     return (half_to_volume(half * window) for window in bands(volume.shape[-1], volume.device))
 
 
-def _half_shells(box: int, device: torch.device) -> Float[Tensor, "d d h"]:
+def half_shells(box: int, device: torch.device) -> Float[Tensor, "d d h"]:
     """Shells of `volume_to_half`."""
     shell = shell_index(box, device)
     return torch.cat([shell[..., box // 2 :], shell[..., :1]], 2).float()

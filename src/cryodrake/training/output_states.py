@@ -65,7 +65,7 @@ def state_components(found: Conformations, consensus: Float[Tensor, "d d d"]) ->
     """Mean and components as densities, filtered by where they stand out from noise; zero components where nothing moves."""
     state = found.state
     if state.is_flexible:
-        return as_references(state.components, state.component_noise, found.mask)
+        return as_references(state.components, state.mean_noise, state.component_noise, found.mask)
     return torch.cat([consensus[None], consensus.new_zeros(state.latents.shape[1], *consensus.shape)])
 
 

@@ -38,10 +38,9 @@ class RunState:
         fsc: (s,) between the half maps.
         latents, precision: posterior mean and precision of each image's state; group: which of the groups that states fall into
             it is in, from 0, the largest first; components (r d d d): mean and components of the maps, unfiltered;
-            component_noise: (r b) of each, by bands of shells (`local_filter`); region (1 d3 d3 d3): where structures differ, in a
-            cropped box (`moving_region`); none of it where zdim is 0.
+            mean_noise (b), component_noise (b z z): variance and covariance of their noise, by bands of shells (`local_filter`).
         gain: log likelihood per unseen image that states bring, None while nobody has asked; is_flexible: whether that is more
-            than chance; share: of the mean's power, the prior of the components, 0 for none.
+            than chance; is_local: whether components are filtered while they are learned.
         start_maps: the starts' maps in their reduced box; starts: one entry per start; history: one entry per refinement
             iteration; rounds: one per round of states.
     """
@@ -67,15 +66,15 @@ class RunState:
     precision: Float[Tensor, "n z z"]
     group: Int64[Tensor, " n"]
     components: Float[Tensor, "r d d d"]
-    component_noise: Float[Tensor, "r b"]
-    region: Float[Tensor, "m2 d3 d3 d3"]
+    mean_noise: Float[Tensor, " b"]
+    component_noise: Float[Tensor, "b z z"]
     phase: str = "bootstrap"
     iteration: int = 0
     active: int = 0
     radius: float = 0.0
     gain: float | None = None
     is_flexible: bool = False
-    share: float = 0.0
+    is_local: bool = False
     starts: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     rounds: list[dict[str, Any]] = field(default_factory=list)
@@ -106,8 +105,8 @@ class RunState:
             precision=torch.zeros(n, zdim, zdim, device=device),
             group=torch.zeros(n, dtype=torch.int64, device=device),
             components=torch.zeros(0, box, box, box, device=device),
-            component_noise=torch.zeros(0, BANDS + 1, device=device),
-            region=torch.zeros(0, 0, 0, 0, device=device),
+            mean_noise=torch.zeros(BANDS + 1, device=device),
+            component_noise=torch.zeros(BANDS + 1, zdim, zdim, device=device),
             active=n,
         )
 

@@ -6,9 +6,9 @@ D(v)·M with D = Σ Tᵀw and M = ⟨E[a aᵀ]⟩. Dividing the exact gradient b
 back-projections instead of r². After each step the states' distribution is made standard again by moving its covariance into the
 components (parameter-expanded EM, Liu, Rubin & Wu 1998, Biometrika 85, 755): plain EM grows faint components very slowly.
 
-Components of many voxels learned from few images are mostly noise where they are faint, and such a model makes new images less
-likely than no states at all, even where it has found what moves. `shrink` gives components a prior, a share of the mean's
-power in each shell, under which they lose what the data do not hold up.
+Components of many voxels learned from few images are mostly noise, and such a model makes new images less likely than no states at
+all, even where it has found what moves. `localise` takes away, after each step, what does not stand out from noise where it is
+(`training.joint_filter`): a normal prior for the components at each place and scale, learned from the components there.
 
 Kept out of the components: rigid motions of the mean, which are errors of poses, and the mean itself, which is a scale.
 """
@@ -22,7 +22,7 @@ from jaxtyping import Complex, Float, Int64
 from torch import Tensor
 
 from cryodrake.inference.likelihood import shift_phases
-from cryodrake.inference.reconstruct import shell_means, solve
+from cryodrake.inference.reconstruct import solve
 from cryodrake.inference.reference import box_for_radius, in_box
 from cryodrake.inference.source import AbstractImages
 from cryodrake.inference.states import States, component_columns, expected_residual, infer_states
@@ -31,14 +31,15 @@ from cryodrake.physics.blocks import at_once
 from cryodrake.physics.fourier import resample_volume
 from cryodrake.physics.slice_operator import SliceOperator
 from cryodrake.physics.slices import raster
+from cryodrake.training.joint_filter import filter_jointly, thirds
 from cryodrake.training.tangents import rigid_motions, without
 
 MOST_STEPS = 15
+LEAST_STEPS = 3  # and two more where components are filtered: they lose likelihood first
 LITTLE = 0.05  # log likelihood per image and step that is no progress
 POINTS_PER_BLOCK = 1 << 16
 RIDGE = 0.1  # of the shells' mean denominator
-SHRINKING_STEPS = 5
-LEAST_POWER = 1e-12
+SHARPNESS = 8.0  # of the filter: by so many times components must exceed noise
 
 
 @final
@@ -47,8 +48,8 @@ class SubspaceFit:
 
     Attributes:
         volumes: (r d d d) the mean and the components, in a box that is cropped to the radius.
-        region: (d d d) soft mask of where they may change: of the structure, or a part of it.
-        prior_inverse: of the components' prior variance in each shell; None where they are free.
+        mask: (d d d) where the structure is.
+        is_local: whether components are filtered after each step.
         states: of the images, at the volumes before the last step.
     """
 
@@ -68,40 +69,27 @@ class SubspaceFit:
         self.images, self.rows, self.shift_px = images, rows, shift_px
         self.grid = BallGrid(box, radius)
         self.kxy = images.disc.kxy[: images.disc.count(radius)]
-        self.region = resample_volume(mask, box).clamp(0, 1)
+        self.mask = resample_volume(mask, box).clamp(0, 1)
         self.block = max(1, at_once(POINTS_PER_BLOCK, self.kxy.device) // len(self.kxy))
         self.operators = [SliceOperator(self.grid, part, self.kxy) for part in rotation.split(self.block)]
         self.volumes = torch.zeros(latents.shape[1] + 1, box, box, box, device=mean.device)
         self.volumes[0] = in_box(mean, box)
         self.states = States.known(latents)
-        self.shell = self.grid.shells(mean.device)
-        self.prior_inverse: Float[Tensor, " s"] | None = None
+        self.is_local = False
         self._ascend(self.states)
 
     def run(self) -> list[float]:
         """Steps until the likelihood stands still; the mean log marginal likelihood before each."""
         heard: list[float] = []
-        while len(heard) < MOST_STEPS and (len(heard) < 3 or heard[-1] - heard[-2] > LITTLE):
+        least = LEAST_STEPS + 2 * self.is_local
+        while len(heard) < MOST_STEPS and (len(heard) < least or abs(heard[-1] - heard[-2]) > LITTLE):
             heard.append(self.step())
         return heard
 
-    def free_in(self, region: Float[Tensor, "d d d"], volumes: Float[Tensor, "r d d d"] | None = None) -> None:
-        """From now on components are free, and nothing outside `region`; they begin as they are, or as those of `volumes`."""
-        volumes = self.volumes if volumes is None else volumes
-        self.region, self.prior_inverse = region, None
-        self.volumes = torch.cat([volumes[:1], volumes[1:] * region])
-
-    def shrink(self, share: float) -> None:
-        """A few steps under a normal prior of this share of the mean's power.
-
-        Voxels of the oversampled ball are not independent: a coefficient's prior is shared by the oversampling³ that stand for it.
-        From now on states are not made standard: components would grow by as much as the prior takes from them.
-        """
-        power = raster(self.volumes[:1], self.grid).square().sum(1)
-        variance = share * shell_means(power, self.shell, int(self.shell.max()) + 1)
-        self.prior_inverse = 1 / (self.grid.oversampling**3 * variance).clamp(min=LEAST_POWER)
-        for _ in range(SHRINKING_STEPS):
-            self.step()
+    def localise(self) -> list[float]:
+        """`run`, with components that are nothing where they do not stand out from noise."""
+        self.is_local = True
+        return self.run()
 
     def step(self) -> float:
         """One step; the mean log marginal likelihood before it."""
@@ -127,23 +115,18 @@ class SubspaceFit:
             moment += states.moments.sum(0)
             parts.append(states)
         moment /= len(self.rows)
-        if self.prior_inverse is None:
-            self.volumes = self.volumes + preconditioned(sums, moment, self.grid) * self.region
-            self._standardise(moment)
-        else:
-            sums[:, 2:-1] -= self.prior_inverse[self.shell][:, None] * ball[:, 2:]
-            self.volumes = self.volumes + _preconditioned_under(self.prior_inverse, sums, moment, self.grid) * self.region
-            self.volumes = self._structure(self.volumes[0], self.volumes[1:])
+        self.volumes = self.volumes + preconditioned(sums, moment, self.grid) * self.mask
+        if self.is_local:
+            windows = thirds(self.grid.box, self.grid.radius, ball.device)
+            self.volumes[1:] = filter_jointly(self.volumes[1:], windows, self.mask, SHARPNESS)
+        self._standardise(moment)
         return States.cat(parts)
 
     def _standardise(self, moment: Float[Tensor, "r r"]) -> None:
-        """States to zero mean and unit covariance, and the components free of what is not structure."""
-        moved = _in_standard_states(self.volumes, *_centre_and_factor(moment))
-        self.volumes = self._structure(moved[0], moved[1:])
-
-    def _structure(self, mean: Float[Tensor, "d d d"], components: Float[Tensor, "z d d d"]) -> Float[Tensor, "r d d d"]:
-        """The components without what is pose or scale."""
-        return torch.cat([mean[None], without(components, torch.cat([rigid_motions(mean), mean[None]]))])
+        """States to zero mean and unit covariance, and the components free of what is pose or scale."""
+        mean, *components = _in_standard_states(self.volumes, *_centre_and_factor(moment))
+        what_is_not_structure = torch.cat([rigid_motions(mean), mean[None]])
+        self.volumes = torch.cat([mean[None], without(torch.stack(components), what_is_not_structure)])
 
 
 def preconditioned(sums: Float[Tensor, "v c"], moment: Float[Tensor, "r r"], grid: BallGrid) -> Float[Tensor, "r d d d"]:
@@ -151,19 +134,6 @@ def preconditioned(sums: Float[Tensor, "v c"], moment: Float[Tensor, "r r"], gri
     r = len(moment)
     mixed = torch.einsum("rs,vsc->vrc", torch.linalg.inv(moment), sums[:, :-1].unflatten(1, (r, 2)))
     return torch.stack([solve(torch.cat([mixed[:, j], sums[:, -1:]], 1), grid, ridge=RIDGE) for j in range(r)])
-
-
-def _preconditioned_under(
-    prior_inverse: Float[Tensor, " s"], sums: Float[Tensor, "v c"], moment: Float[Tensor, "r r"], grid: BallGrid
-) -> Float[Tensor, "r d d d"]:
-    """The step with the components' Hessian D ⊗ M + 1/τ², in the basis where M is diagonal; the mean's is D."""
-    r, weight = len(moment), sums[:, -1:]
-    gradient = sums[:, :-1].unflatten(1, (r, 2))
-    values, turn = torch.linalg.eigh(moment[1:, 1:])
-    turned = torch.einsum("sj,vsc->vjc", turn, gradient[:, 1:])
-    steps = [solve(torch.cat([turned[:, j], values[j] * weight], 1), grid, prior_inverse, RIDGE) for j in range(r - 1)]
-    mean = solve(torch.cat([gradient[:, 0], weight], 1), grid, ridge=RIDGE)
-    return torch.cat([mean[None], torch.einsum("sj,jxyz->sxyz", turn, torch.stack(steps))])
 
 
 def _centre_and_factor(moment: Float[Tensor, "r r"]) -> tuple[Float[Tensor, " z"], Float[Tensor, "z z"]]:
