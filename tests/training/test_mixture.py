@@ -22,7 +22,7 @@ from cryodrake.io.job import JobFolder
 from cryodrake.io.mrc import read_map
 from cryodrake.io.particles import read_particles
 from cryodrake.training import classes, mixture
-from cryodrake.training.bootstrap import KEPT_SHIFTS
+from cryodrake.training.bootstrap import KEPT_SHIFTS, Bootstrap
 from cryodrake.training.classes import by_size
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.events import QuietReporter
@@ -198,6 +198,25 @@ def test_only_what_gains_by_it_is_split(mixed, store, shortened, monkeypatch):
         assert (found and len(found.maps)) == n_classes
 
 
+def test_two_maps_that_gain_too_little_are_given_up(store, shortened, monkeypatch):
+    """After the fewest steps, with the same answer; where nothing is too little they go on."""
+    shortened(monkeypatch)
+    steps = []
+    whole = Bootstrap.step
+    monkeypatch.setattr(Bootstrap, "step", lambda self: steps.append(len(self.volumes)) or whole(self))
+    monkeypatch.setattr(mixture, "SETTLED", -1.0)
+    making = Classification(store, 0.42, 0, QuietReporter())
+    one = making.first()
+    taken = []
+    for least in (0.5, -np.inf):
+        steps.clear()
+        gain, _ = making.in_two(one, 0, least)
+        assert gain < 0.5
+        shared = steps[len(steps) - steps[::-1].index(1) :]  # after the last step of one map
+        taken.append(len(shared) // 2)
+    assert taken == [mixture.LEAST_STEPS, mixture.SHARED.steps]
+
+
 def test_a_split_into_different_structures_comes_first(store, monkeypatch):
     """Though two maps of one structure seem to gain more."""
     n, lattice = 600, 4
@@ -206,7 +225,7 @@ def test_a_split_into_different_structures_comes_first(store, monkeypatch):
 
     different: set[int] = set()
 
-    def in_two(_self, _mixture, c):
+    def in_two(_self, _mixture, c, _least):
         sharing = SimpleNamespace(maps=halves[c], shift_probability=torch.ones(300, lattice), are_different=c in different)
         return (0.05, 0.01)[c], sharing
 

@@ -36,6 +36,7 @@ SETTLED = 0.01  # of the images that change their class: nearly none
 MANY = 1.5  # times as many as hold surprisingly much of it, where another class was asked for (unasked: `searches.misfits`)
 LEAST_IMAGES = 200  # that a map can begin with
 WORTHWHILE = 0.03  # relative gain of a split: one structure, still or moving, below 0, several 0.05 to 0.6 (docs/log.md)
+LEAST_STEPS = 3  # of EM, before two maps may be told to be of one structure
 ASKED = 10_000  # images of a class, at most, that tell whether it is worth a split
 LEAST_LOG_MARGINAL = 10.0  # per image, of a class whose relative gain means anything: noise alone has 1
 FITTING = 0.0  # images that hold less of their map than this look for their shift again
@@ -132,7 +133,7 @@ class Classification:
         found = []
         for c in range(len(mixture.maps)):
             if len(_asked(mixture, c)) >= LEAST_IMAGES:
-                gain, two = self.in_two(mixture, c)
+                gain, two = self.in_two(mixture, c, least)
                 if gain > least:
                     found.append((gain, c, two))
         if not found:
@@ -143,10 +144,11 @@ class Classification:
         anew = mixture.shift_probability.index_fill(0, torch.nonzero(mixture.label == c).squeeze(1), 0)
         return self._shared(maps, anew.index_copy(0, _asked(mixture, c), two.shift_probability))
 
-    def in_two(self, mixture: Mixture, c: int) -> "tuple[float, _Sharing]":
+    def in_two(self, mixture: Mixture, c: int, least: float = -math.inf) -> "tuple[float, _Sharing]":
         """The images of class c, or `ASKED` of them, shared among two maps, and by how much likelier that makes them, as a share.
 
-        Two maps of one thing may be a finer grid of poses, which brings some per cent where images are in their own references.
+        Two maps of one thing may be a finer grid of poses, which brings some per cent where images are in their own references;
+        as halves exchange their maps, images forget that. So where the share has fallen below `least` it need not go on.
         """
         rows = _asked(mixture, c)
         words = "asking whether there are two structures"
@@ -154,8 +156,9 @@ class Classification:
             words = f"class {len(mixture.maps) + 1}: trying to split class {c + 1}"
         start = self._start(rows, BALANCED, 2, len(mixture.maps) * (c + 2), words)
         one = self._em(rows, mixture.maps[c][None], mixture.shift_probability[rows])
-        two = self._em(rows, start.volumes, start.shift_probability)
-        return (two.log_marginal - one.log_marginal) / max(one.log_marginal, LEAST_LOG_MARGINAL), two
+        unit = max(one.log_marginal, LEAST_LOG_MARGINAL)
+        two = self._em(rows, start.volumes, start.shift_probability, one.log_marginal + least * unit)
+        return (two.log_marginal - one.log_marginal) / unit, two
 
     def _images(self, rows: Int64[Tensor, " m"]) -> WeightedImages:
         """Some of them, all with scale 1: while the map is poor nothing tells scales."""
@@ -174,8 +177,10 @@ class Classification:
             stop_if_asked(self.reporter, "classes")
         return start
 
-    def _em(self, rows: Int64[Tensor, " m"], maps: Float[Tensor, "c d d d"], known: Float[Tensor, "m t"]) -> "_Sharing":
-        """EM of some images from these maps, over-relaxed, until hardly any changes its class.
+    def _em(
+        self, rows: Int64[Tensor, " m"], maps: Float[Tensor, "c d d d"], known: Float[Tensor, "m t"], least: float = -math.inf
+    ) -> "_Sharing":
+        """EM of some images from these maps, over-relaxed, until hardly any changes its class or all fall below that likelihood.
 
         Each half of the images is scored against the maps of the other: an image that sees itself stays where it is.
         """
@@ -185,9 +190,9 @@ class Classification:
             images = self._images(rows[half])
             runs.append(Bootstrap(images, len(half), self.lattice_px, self.mask_radius, self.seed, (SHARED,), len(maps), maps))
             runs[-1].shift_probability.copy_(known[half])
-        moved, done = 1.0, 0
+        moved, done, log_marginal = 1.0, 0, math.inf
         self.reporter.phase(f"sharing {len(maps)}", SHARED.steps, f"sharing {len(rows):,} images among {len(maps)} maps")
-        while not runs[0].done and moved > SETTLED:
+        while not runs[0].done and moved > SETTLED and (done < LEAST_STEPS or log_marginal >= least):
             before = [run.class_probability.argmax(1) for run in runs]
             runs[0].volumes, runs[1].volumes = runs[1].volumes, runs[0].volumes
             log_marginal = sum(run.step() * len(half) for run, half in zip(runs, halves, strict=True)) / len(rows)
