@@ -89,7 +89,7 @@ def test_what_varies_along_one_direction_is_kept_better_than_one_component_at_a_
     truth, there = turning()
     halves = torch.stack([truth + level for level in noise(8, 2 * Z).unflatten(0, (2, Z))])
     mean, mask = halves.mean(0), sphere(BOX, 11.0, 1.0, CPU)
-    jointly = filter_jointly(mean, bands(BOX, CPU), mask, 3.0, band_covariance(halves, mask))
+    jointly = filter_jointly(mean, bands(BOX, CPU), mask, 3.0, band_covariance((halves[0] - halves[1]) / 2, mask))
     singly = torch.stack([filter_locally(v, band_noise(halves[:, i], mask)) for i, v in enumerate(mean)]) * mask
 
     def error(found):
@@ -101,10 +101,10 @@ def test_what_varies_along_one_direction_is_kept_better_than_one_component_at_a_
 
 
 def test_the_covariance_of_noise_is_that_of_half_the_difference():
-    """Its diagonal is what the local filter takes for each alone."""
+    """Of half sets; its diagonal is what the local filter takes for each alone."""
     halves, mask = noise(9, 2 * Z).unflatten(0, (2, Z)), sphere(BOX, 9.0, 1.0, CPU)
     halves[:, 1] += halves[:, 0]
-    found = band_covariance(halves, mask)
+    found = band_covariance((halves[0] - halves[1]) / 2, mask)
     singly = torch.stack([band_noise(halves[:, i], mask) for i in range(Z)], 1)
     torch.testing.assert_close(found.diagonal(dim1=1, dim2=2), singly)
     torch.testing.assert_close(found[2:, 0, 1] / found[2:, 0, 0], torch.ones(BANDS - 1), atol=0.3, rtol=0)

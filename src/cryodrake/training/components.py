@@ -140,8 +140,8 @@ def component_step(
 ) -> ComponentStep:
     """The step from `start` up to `radius`, beyond which nothing is kept.
 
-    One half set's map is made when its folds are summed, before the other's are added to them; the other half set's is what,
-    with this one's, has the map of all for its mean.
+    One half set's map is made when its folds are summed, before the other's are added to them. The map of all is the mean of both
+    half sets', so what one differs from it by is half of their difference, and as noisy as the map of all.
 
     Args:
         label: as in `refinement.fold_labels`.
@@ -159,8 +159,8 @@ def component_step(
             half = [volume + change for volume, change in zip(start, folds.steps(moment), strict=True)]
     del ball
     volumes = torch.stack([volume + change for volume, change in zip(start, folds.steps(moment), strict=True)])
-    of_half, of_all = (torch.stack([flatten_solvent(v, mask) for v in maps[1:]]) for maps in (half, volumes))
-    return ComponentStep(start, volumes, folds, moment, band_covariance(torch.stack([of_half, 2 * of_all - of_half]), mask))
+    apart = torch.stack([flatten_solvent(one - both, mask) for one, both in zip(half[1:], volumes[1:], strict=True)])
+    return ComponentStep(start, volumes, folds, moment, band_covariance(apart, mask))
 
 
 def as_references(

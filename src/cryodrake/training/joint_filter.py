@@ -58,11 +58,11 @@ def thirds(box: int, radius: float, device: torch.device) -> list[Float[Tensor, 
     return [first + second, third, last]  # the first are few voxels
 
 
-def band_covariance(half_maps: Float[Tensor, "2 z d d d"], mask: Float[Tensor, "d d d"]) -> Float[Tensor, "b z z"]:
-    """Of the noise in the means of two half sets' components, in each of `local_filter.bands`: half their difference has it."""
+def band_covariance(components: Float[Tensor, "z d d d"], mask: Float[Tensor, "d d d"]) -> Float[Tensor, "b z z"]:
+    """Mean products of the components within the mask, in each of `local_filter.bands`."""
     inside = mask > 0.5
-    half = volume_to_half((half_maps[0] - half_maps[1]) / 2)
-    parts = [half_to_volume(half * window)[:, inside] for window in bands(mask.shape[-1], mask.device)]
+    half = volume_to_half(components)
+    parts = (half_to_volume(half * window)[:, inside] for window in bands(mask.shape[-1], mask.device))
     return torch.stack([part @ part.T / part.shape[1] for part in parts])
 
 
