@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from cryodrake.inference.likelihood import shift_phases
 from cryodrake.inference.reconstruct import solve
-from cryodrake.inference.states import component_columns, infer_states
+from cryodrake.inference.states import States, component_columns, infer_states
 from cryodrake.inference.states_about_poses import infer_about_poses
 from cryodrake.io.mrc import read_map
 from cryodrake.physics.ball_grid import BallGrid
@@ -16,6 +16,7 @@ from cryodrake.physics.fourier import resample_volume
 from cryodrake.physics.fsc import fsc
 from cryodrake.physics.rotations import axis_angle_to_matrix
 from cryodrake.physics.slices import raster, slice_ball, symmetrise
+from cryodrake.training import subspace
 from cryodrake.training.components import FoldGradients, as_references, component_step, component_sums
 from cryodrake.training.images import WeightedImages
 from cryodrake.training.local_filter import band_noise
@@ -143,6 +144,18 @@ def test_where_nothing_varies_nothing_is_left(hinge):
     free = float(fit.volumes[1:].square().sum())
     fit.localise()
     assert float(fit.volumes[1:].square().sum()) < 0.05 * free
+
+
+def test_in_given_states_components_are_of_those(hinge, monkeypatch):
+    """Of the true angles, from components that are noise; states are not inferred, and their likelihood is what was given."""
+    fit = fit_of(hinge)
+    angle = (hinge.angle_deg - hinge.angle_deg.mean()) / hinge.angle_deg.std()
+    known = States.known(torch.stack([angle, angle**2 - 1], 1))
+    monkeypatch.setattr(subspace, "infer_states", None)
+    assert [fit.step(known) for _ in range(3)] == [0.0] * 3
+    moves = resample_volume(true_maps(hinge)[-1] - true_maps(hinge)[0], fit.grid.box).flatten()
+    # States were made standard, the first by itself: its component is what the angle changes.
+    assert abs(float(torch.corrcoef(torch.stack([fit.volumes[1].flatten(), moves]))[0, 1])) > 0.7
 
 
 def test_components_hold_no_rigid_motion_and_no_mean(fitted):

@@ -5,7 +5,7 @@ at full resolution, and poses each image anew against the map of its own state, 
 few anchor states, so that the search stays what it is for one structure. The first time, and again where that finds many
 elsewhere, all images are searched over all poses, against one of very few anchors' maps; those that hold surprisingly little of
 the map at their state, always, against each. The last round leaves poses as they are; it learns how states are distributed
-(`inference.state_mixture`), and takes each image's state for one of those.
+(`inference.state_mixture`), takes each image's state for one of those, and learns the components anew from such states.
 
 The first model is learned from half set 1, with components that are free and with those that stand out from noise, and judged by
 half set 2: the one that makes images that it has not seen likelier is kept. Where it makes them no likelier than one structure
@@ -52,6 +52,7 @@ GROWN = 3.0 / 64  # of the box, beyond the consensus: a moving part is blurred t
 SURE = 3.0  # standard errors by which states must make unseen images likelier
 POSED_ANCHORS = 24  # states that stand for all when images are posed
 MIXED_AT_ONCE = 4
+MIXED_STEPS = 2  # of components under the distribution of states
 MATES_ASKED = 24  # mates that each image is tried at, over all rounds of one choice: eight of a threefold's
 FEW_MATES = 0.01  # of the images that change to another one
 SEARCHED_ANCHORS = 3  # and when they are searched over all poses
@@ -168,6 +169,9 @@ class Conformations:
         self.reporter.step(1)
         states = self._infer(fit.volumes, fit.grid)
         if last:
+            for _ in range(MIXED_STEPS):
+                fit.step(self._among_others(states)[fit.rows])
+                states = self._infer(fit.volumes, fit.grid)
             states = self._among_others(states)
         small, states = canonical(fit.volumes, states)
         del fit  # it is large, as are the sums to come

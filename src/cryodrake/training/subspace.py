@@ -91,9 +91,9 @@ class SubspaceFit:
         self.is_local = True
         return self.run()
 
-    def step(self) -> float:
-        """One step; the mean log marginal likelihood before it."""
-        self.states = self._ascend(None)
+    def step(self, states: States | None = None) -> float:
+        """One step, in these states of the images where they are known otherwise; the mean log marginal likelihood before it."""
+        self.states = self._ascend(states)
         return float(self.states.log_marginal.mean())
 
     def _blocks(self) -> Iterator[tuple[slice, SliceOperator, Complex[Tensor, "b k"], Float[Tensor, "b k"]]]:
