@@ -35,11 +35,12 @@ from cryodrake.training.joint_filter import filter_jointly, thirds
 from cryodrake.training.tangents import rigid_motions, without
 
 MOST_STEPS = 15
-LEAST_STEPS = 3  # and two more where components are filtered: they lose likelihood first
+LEAST_STEPS = 3
 LITTLE = 0.05  # log likelihood per image and step that is no progress
 POINTS_PER_BLOCK = 1 << 16
 RIDGE = 0.1  # of the shells' mean denominator
 SHARPNESS = 8.0  # of the filter: by so many times components must exceed noise
+MILDER = (5.0, 6.0, 7.0)  # of its first steps: what moves little stands out when some noise has gone
 
 
 @final
@@ -49,7 +50,7 @@ class SubspaceFit:
     Attributes:
         volumes: (r d d d) the mean and the components, in a box that is cropped to the radius.
         mask: (d d d) where the structure is.
-        is_local: whether components are filtered after each step.
+        sharpness: with which components are filtered after each step; None where they are free.
         states: of the images, at the volumes before the last step.
     """
 
@@ -75,20 +76,21 @@ class SubspaceFit:
         self.volumes = torch.zeros(latents.shape[1] + 1, box, box, box, device=mean.device)
         self.volumes[0] = in_box(mean, box)
         self.states = States.known(latents)
-        self.is_local = False
+        self.sharpness: float | None = None
         self._ascend(self.states)
 
     def run(self) -> list[float]:
         """Steps until the likelihood stands still; the mean log marginal likelihood before each."""
         heard: list[float] = []
-        least = LEAST_STEPS + 2 * self.is_local
-        while len(heard) < MOST_STEPS and (len(heard) < least or abs(heard[-1] - heard[-2]) > LITTLE):
+        while len(heard) < MOST_STEPS and (len(heard) < LEAST_STEPS or abs(heard[-1] - heard[-2]) > LITTLE):
             heard.append(self.step())
         return heard
 
     def localise(self) -> list[float]:
         """`run`, with components that are nothing where they do not stand out from noise."""
-        self.is_local = True
+        for self.sharpness in MILDER:
+            self.step()
+        self.sharpness = SHARPNESS
         return self.run()
 
     def step(self, states: States | None = None) -> float:
@@ -116,9 +118,9 @@ class SubspaceFit:
             parts.append(states)
         moment /= len(self.rows)
         self.volumes = self.volumes + preconditioned(sums, moment, self.grid) * self.mask
-        if self.is_local:
+        if self.sharpness is not None:
             windows = thirds(self.grid.box, self.grid.radius, ball.device)
-            self.volumes[1:] = filter_jointly(self.volumes[1:], windows, self.mask, SHARPNESS)
+            self.volumes[1:] = filter_jointly(self.volumes[1:], windows, self.mask, self.sharpness)
         self._standardise(moment)
         return States.cat(parts)
 
