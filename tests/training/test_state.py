@@ -2,8 +2,10 @@
 
 from dataclasses import fields
 
+import pytest
 import torch
 
+from cryodrake.errors import InputError
 from cryodrake.io.job import JobFolder
 from cryodrake.training.state import RunState
 
@@ -46,6 +48,14 @@ def test_so_does_one_of_a_run_that_has_not_begun(tmp_path):
     job.save_checkpoint(state.phase, state.tensors(), state.meta())
     _, tensors, meta = job.load_latest()
     assert_same(RunState.restore(tensors, meta, torch.device("cpu")), state)
+
+
+def test_one_of_another_version_is_refused():
+    state = RunState.first(torch.tensor([1, 2]), torch.ones(1, 9), 16)
+    tensors, meta = state.tensors(), state.meta()
+    for changed in ((tensors | {"region": torch.zeros(1)}, meta), (tensors, {k: v for k, v in meta.items() if k != "gain"})):
+        with pytest.raises(InputError, match="another version"):
+            RunState.restore(*changed, torch.device("cpu"))
 
 
 def test_every_field_is_saved():

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from cryodrake.errors import InputError
 from cryodrake.training.local_filter import BANDS
 
 OF_IMAGES = (
@@ -125,5 +126,16 @@ class RunState:
 
     @classmethod
     def restore(cls, tensors: dict[str, Tensor], meta: dict[str, Any], device: torch.device) -> "RunState":
-        values: dict[str, Any] = {name: tensor.to(device) for name, tensor in tensors.items()}
-        return cls(**values, **meta)
+        """Inverse of `tensors` and `meta`.
+
+        Raises:
+            InputError: other fields than this version has.
+        """
+        values: dict[str, Any] = {name: tensor.to(device) for name, tensor in tensors.items()} | meta
+        if values.keys() != {f.name for f in fields(cls)}:
+            raise InputError(
+                "the job's checkpoint is of another version of cryodrake",
+                expected="one that this version has written",
+                do="go on with the version that began the job, or begin it anew in another folder",
+            )
+        return cls(**values)
