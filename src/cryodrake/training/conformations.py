@@ -143,11 +143,12 @@ class Conformations:
         fit = self._fit(first, guess, is_local=False)
         self.reporter.step(1)
         stop_if_asked(self.reporter, state.phase)
-        gain, model = self._gain(fit, second), fit.volumes
+        likely, model = self._log_marginal(fit.volumes, fit.grid, second), fit.volumes
         fit.localise()
-        of_local = self._gain(fit, second)
-        if float(of_local.mean()) > float(gain.mean()):
-            state.is_local, gain, model = True, of_local, fit.volumes
+        of_local = self._log_marginal(fit.volumes, fit.grid, second)
+        if float(of_local.mean()) > float(likely.mean()):
+            state.is_local, likely, model = True, of_local, fit.volumes
+        gain = likely - self._log_marginal(model[:1], fit.grid, second)
         state.gain = float(gain.mean())
         state.is_flexible = state.gain > SURE * float(gain.std()) / len(gain) ** 0.5
         if state.is_flexible:
@@ -170,9 +171,12 @@ class Conformations:
         states = self._infer(fit.volumes, fit.grid)
         if last:
             for _ in range(MIXED_STEPS):
-                fit.step(self._among_others(states)[fit.rows])
+                among_others, _chance = state_mixture.under(self._distribution(states), states)
+                fit.step(among_others[fit.rows])
                 states = self._infer(fit.volumes, fit.grid)
-            states = self._among_others(states)
+            mixture = self._distribution(states)
+            states, chance = state_mixture.under(mixture, states)
+            state.group = likeliest_groups(groups_of(mixture), chance)
         small, states = canonical(fit.volumes, states)
         del fit  # it is large, as are the sums to come
         give_back()
@@ -190,12 +194,9 @@ class Conformations:
         state.rounds.append(record)
         self.reporter.step(3, **record)
 
-    def _among_others(self, states: States) -> States:
-        """Under what the images say of the distribution of states, and which group of it each image is in."""
-        mixture = state_mixture.learn(states, self.state.half, self.seed * 1000 + 703)
-        states, chance = state_mixture.under(mixture, states)
-        self.state.group = likeliest_groups(groups_of(mixture), chance)
-        return states
+    def _distribution(self, states: States) -> state_mixture.GaussianMixture:
+        """What the images say of how states are distributed."""
+        return state_mixture.learn(states, self.state.half, self.seed * 1000 + 703)
 
     def _choose_mates(self) -> None:
         """Of poses that a symmetry of the map makes equal, each image takes the likeliest in the state that it is in there.
@@ -235,13 +236,11 @@ class Conformations:
         mean = flatten_solvent(self._mean(), self.mask)
         poses = state.joint_rotation[rows], state.joint_shift_px[rows]
         fit = SubspaceFit(self.images, rows, *poses, mean, self.mask, guess[rows], self.radius)
-        _ = fit.localise() if is_local else fit.run()
+        if is_local:
+            fit.localise()
+        else:
+            fit.run()
         return fit
-
-    def _gain(self, fit: SubspaceFit, rows: Int64[Tensor, " m"]) -> Float[Tensor, " m"]:
-        """Log likelihood of these images that their states bring."""
-        with_states, rigid = (self._log_marginal(volumes, fit.grid, rows) for volumes in (fit.volumes, fit.volumes[:1]))
-        return with_states - rigid
 
     def _log_marginal(self, volumes: Float[Tensor, "r d d d"], grid: BallGrid, rows: Int64[Tensor, " m"]) -> Float[Tensor, " m"]:
         """Of these images under a model, states and what poses are off by integrated out."""

@@ -76,6 +76,7 @@ class SubspaceFit:
         self.volumes = torch.zeros(latents.shape[1] + 1, box, box, box, device=mean.device)
         self.volumes[0] = in_box(mean, box)
         self.states = States.known(latents)
+        self.windows = thirds(box, radius, mean.device)
         self.sharpness: float | None = None
         self._ascend(self.states)
 
@@ -87,7 +88,10 @@ class SubspaceFit:
         return heard
 
     def localise(self) -> list[float]:
-        """`run`, with components that are nothing where they do not stand out from noise."""
+        """`run`, with components that are nothing where they do not stand out from noise: from now on.
+
+        The likelihoods are those of its last steps, all with the same filter.
+        """
         for self.sharpness in MILDER:
             self.step()
         self.sharpness = SHARPNESS
@@ -119,8 +123,7 @@ class SubspaceFit:
         moment /= len(self.rows)
         self.volumes = self.volumes + preconditioned(sums, moment, self.grid) * self.mask
         if self.sharpness is not None:
-            windows = thirds(self.grid.box, self.grid.radius, ball.device)
-            self.volumes[1:] = filter_jointly(self.volumes[1:], windows, self.mask, self.sharpness)
+            self.volumes[1:] = filter_jointly(self.volumes[1:], self.windows, self.mask, self.sharpness)
         self._standardise(moment)
         return States.cat(parts)
 
