@@ -18,6 +18,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import datasets
 import machine
@@ -111,12 +112,12 @@ def components(known: Known, zdim: int) -> list[list[Any]]:
     """Free, and filtered."""
     fit = learned(known, zdim)
     rows = [["free", *judged(known, fit)]]
-    free, usual = fit.volumes, subspace.SHARPNESS
+    free = fit.volumes
     for sharpness in SHARPNESSES:
-        fit.volumes, subspace.SHARPNESS = free, sharpness
-        fit.localise()
+        fit.volumes = free
+        with patch.object(subspace, "SHARPNESS", sharpness):
+            fit.localise()
         rows.append([sharpness, *judged(known, fit)])
-    subspace.SHARPNESS = usual
     return rows
 
 

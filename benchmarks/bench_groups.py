@@ -6,7 +6,8 @@ Components are learned from half set 1. First table: log likelihood per image th
 bring to half set 2. Second table: of as many as a run would take, the shallowest valley between groups and the deepest one within a
 group (the least of those by which its normals hang together), which VALLEY must lie between; shares of groups, their adjusted Rand
 index with the true states; and how far latents lie from the mean of their true state, squared, as under the standard normal = 1.
-With `--maps` a third: whole jobs of `train` on the true poses, under one normal and under the mixture, by `cryodrake evaluate`.
+With `--maps` a third: whole jobs of `train` on the true poses, by `cryodrake evaluate`: under one normal, under the mixture, and
+with components learned anew from states under it, as a run does.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from cryodrake.inference.state_groups import groups_of, likeliest_groups, valley
 from cryodrake.inference.state_mixture import Evidence, GaussianMixture, fit, learn, under
 from cryodrake.inference.states_about_poses import infer_about_poses
 from cryodrake.physics.slices import raster
-from cryodrake.training import given
+from cryodrake.training import conformations, given
 from cryodrake.training.config import TrainConfig
 
 OUT = Path(__file__).parent / "out"
@@ -63,13 +64,15 @@ def scatter(latents: Tensor, state: Tensor) -> float:
 
 
 def maps(data: Path, zdim: int) -> list[list[Any]]:
-    """What `train` on the true poses reaches, under one normal and under the mixture."""
+    """What `train` on the true poses reaches, under one normal and under the mixture, and with components learned anew there."""
     rows = []
-    for how, learned_ in (
-        ("one normal", lambda states, half, seed: GaussianMixture.standard(zdim, half.device)),
-        ("mixture", learn),
+    for how, learned_, more_steps in (
+        ("one normal", lambda states, half, seed: GaussianMixture.standard(zdim, half.device), 0),
+        ("mixture", learn, 0),
+        ("mixture, components anew", learn, conformations.MIXED_STEPS),
     ):
-        with TemporaryDirectory() as folder, patch.object(state_mixture, "learn", learned_):
+        patches = patch.object(state_mixture, "learn", learned_), patch.object(conformations, "MIXED_STEPS", more_steps)
+        with TemporaryDirectory() as folder, patches[0], patches[1]:
             config = TrainConfig(particles=data / "truth" / "particles.star", datadir=data, out=Path(folder) / "job", zdim=zdim)
             job = run_job(config, "train", given.run)
             found = evaluate(EvaluateConfig(job=job.path, truth=data)).states
@@ -93,6 +96,7 @@ def main() -> None:
         data = datasets.make(name, options.data, options.shared)
         known = Known(data, None)
         model = learned(known, options.zdim)
+        model.localise()
         everyone, state = torch.arange(known.store.n), torch.from_numpy(known.state)
         states = infer_about_poses(
             known.images, everyone, known.rotation, known.shift_px, raster(model.volumes, model.grid), model.grid

@@ -63,17 +63,6 @@ def test_sums_are_the_back_projected_images_and_ctfs(scene):
     torch.testing.assert_close(accumulate(scene.images, some, scene.rotation[some], scene.shift_px[some], grid), expected)
 
 
-def test_a_prior_shrinks_shell_by_shell(scene, sums):
-    """num/(den + ridge·mean + 1/τ²): with 1/τ² equal to the shell's mean weight, about half is left."""
-    grid = BallGrid(BOX, BOX / 2)
-    shell = grid.shells(sums.device)
-    mean_weight = shell_means(sums[:, 2], shell, int(shell.max()) + 1)
-    plain, half = solve(sums, grid, ridge=1e-6), solve(sums, grid, mean_weight, ridge=1e-6)
-    assert float(half.std() / plain.std()) == pytest.approx(0.5, abs=0.06)
-    nothing = solve(sums, grid, torch.zeros_like(mean_weight), ridge=1e-6)
-    torch.testing.assert_close(nothing, plain)
-
-
 def test_unseen_directions_are_empty_and_finite():
     grid = BallGrid(16, 6.0)
     assert bool((solve(torch.zeros(grid.n_voxels, 3), grid) == 0).all())

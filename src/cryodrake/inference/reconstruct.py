@@ -42,17 +42,10 @@ def shell_means(values: Float[Tensor, " v"], shell: Int64[Tensor, " v"], n_shell
     return total / torch.bincount(shell, minlength=n_shells).clamp(min=1)
 
 
-def solve(
-    sums: Float[Tensor, "v 3"], grid: BallGrid, prior_inverse: Float[Tensor, " s"] | None = None, ridge: float = RIDGE
-) -> Float[Tensor, "d d d"]:
-    """Map (d = grid.box) from the sums: num/(den + ridge·⟨den⟩_shell + 1/τ²_shell), zero beyond the radius and at k = 0."""
+def solve(sums: Float[Tensor, "v 3"], grid: BallGrid, ridge: float = RIDGE) -> Float[Tensor, "d d d"]:
+    """Map (d = grid.box) from the sums: num/(den + ridge·⟨den⟩_shell), zero beyond the radius and at k = 0."""
     length, shell = grid.lengths(sums.device), grid.shells(sums.device)
-    n_shells = int(shell.max()) + 1
     den = sums[:, 2]
-    floor = ridge * shell_means(den, shell, n_shells)
-    if prior_inverse is not None:
-        extra = torch.zeros_like(floor)
-        extra[: len(prior_inverse)] = prior_inverse[:n_shells]
-        floor = floor + extra
+    floor = ridge * shell_means(den, shell, int(shell.max()) + 1)
     inside = (length < grid.radius + 0.5) & (length > 0)
     return unraster(sums[:, :2] * (inside / (den + floor[shell]).clamp(min=1e-12))[:, None], grid)
