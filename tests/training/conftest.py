@@ -28,6 +28,7 @@ SCHEDULE = (Stage(10, 24.0, 7.0, 7.0, rate=0.4, momentum=0.0), Stage(90, 24.0, 7
 def shorten(patch: pytest.MonkeyPatch, schedule: tuple[Stage, ...] = SCHEDULE, batch: int = 150, most_starts: int = 5) -> None:
     """Bootstraps that are enough for clear images of 32 px."""
     patch.setattr(starts, "Bootstrap", functools.partial(Bootstrap, schedule=schedule))
+    patch.setattr(starts, "CONTINUED", (schedule[-1], schedule[0]))
     patch.setattr(mixture, "SCHEDULE", schedule)
     patch.setattr(mixture, "BALANCED", tuple(replace(stage, is_balanced=True) for stage in schedule))
     patch.setattr(mixture, "SHARED", replace(mixture.SHARED, first_radius=8.0, last_radius=8.0))

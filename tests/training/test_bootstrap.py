@@ -118,6 +118,17 @@ def test_a_whole_step_of_two_classes_is_what_it_says(images):
             assert run.best_shift[row] == shifts[best // p.shape[2]]
 
 
+def test_a_batch_from_a_given_map_has_a_denominator_of_its_own(images):
+    """The first step is one of EM, however the denominators of later ones are averaged."""
+    volume = 0.05 * torch.randn(1, 12, 12, 12, generator=torch.Generator().manual_seed(3))
+    run = Bootstrap(images, 8, SHIFTS, 0.4, 0, (Stage(2, 60.0, 5.0, 5.0, rate=0.4, momentum=0.5),), volumes=volume)
+    generator = torch.Generator().manual_seed(0)
+    sums = slow_step(run, torch.randperm(8, generator=generator), 5.0, [torch.arange(len(SHIFTS))] * 8)[0]
+    expected = volume[0] + 0.4 * masked(run, sums[0])
+    run.step()
+    torch.testing.assert_close(run.volumes[0], expected, atol=2e-4 * float(expected.abs().max()), rtol=0)
+
+
 def test_balance_moves_the_prior_to_the_class_that_takes_less(images):
     run = Bootstrap(images, 8, SHIFTS, 0.4, 0, TINY, 2)
     run._balance(torch.tensor([0.5, 0.5]))
@@ -192,11 +203,11 @@ def test_a_stage_ends_when_the_likelihood_stands_still(images):
     run = start(images, schedule=(stage,))
     noise = torch.randn(40, generator=torch.Generator().manual_seed(0))
     run.stage_step = 40
-    run.gains = (100 + noise).tolist()
+    run.log_marginals = [0.0, *(100 + noise).tolist()]  # of an earlier stage, too
     assert run._stands_still(stage)
-    run.gains = (100 + noise + torch.arange(40)).tolist()
+    run.log_marginals = [0.0, *(100 + noise + torch.arange(40)).tolist()]
     assert not run._stands_still(stage)
-    run.gains = [100.0] * 39  # too early
+    run.log_marginals, run.stage_step = [100.0] * 40, 39  # too early
     assert not run._stands_still(stage)
 
 

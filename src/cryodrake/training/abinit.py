@@ -118,12 +118,19 @@ class AbinitRun:
         """Random starts until two agree; the likelier of those (or the likeliest of all) becomes both halves' reference."""
         state = self.state
         while state.phase == "bootstrap":
-            if starts.confirmed(state.starts) or len(state.starts) >= starts.MOST_STARTS:
+            if starts.confirmed(state.starts) or starts.are_continued(state.starts):
                 self._choose_start()
                 state.phase, state.active = "refine", min(FIRST_IMAGES, self.store.n)
-            else:
+            elif len(state.starts) < starts.MOST_STARTS:
                 self._more_starts()
+            else:
+                self._continue_starts()
             self.checkpoint()
+
+    @property
+    def _maker(self) -> starts.StartMaker:
+        extent_px, mask_radius = refinement.SHIFT_EXTENT * self.store.box, self.particle_radius_px / self.store.box
+        return starts.StartMaker(self.images, self.store.n, extent_px, mask_radius, self._tell_start)
 
     def _more_starts(self) -> None:
         """The first two side by side, later ones one at a time."""
@@ -131,15 +138,7 @@ class AbinitRun:
         seeds = [self.config.seed * 1000 + i for i in range(m, max(m + 1, starts.FIRST_STARTS))]
         name, words = f"start {m + 1}", "random start " + " and ".join(str(m + 1 + i) for i in range(len(seeds)))
         self.reporter.phase(name, BATCH_STEPS * len(seeds), words)
-        found, same = starts.run_starts(
-            self.images,
-            self.store.n,
-            refinement.SHIFT_EXTENT * self.store.box,
-            self.particle_radius_px / self.store.box,
-            seeds,
-            state.start_maps,
-            self._tell_start,
-        )
+        found, same = self._maker.run(seeds, state.start_maps)
         state.starts += [start.record for start in found]
         for i, row in enumerate(same.tolist(), m):
             for j, value in enumerate(row):
@@ -150,6 +149,19 @@ class AbinitRun:
         for i in range(m, len(state.starts)):
             self._use_start(i)
             self._show(f"start {i + 1}", self.store.box_A / state.radius)
+
+    def _continue_starts(self) -> None:
+        """The two likeliest, in place of what they were."""
+        state, pair = self.state, starts.likeliest_two(self.state.starts)
+        total, names = sum(stage.steps for stage in starts.CONTINUED), " and ".join(str(i + 1) for i in pair)
+        self.reporter.phase("starts go on", total * len(pair), f"random starts {names} go on")
+        seeds = [self.config.seed * 1000 + starts.MOST_STARTS + i for i in pair]
+        found, same = self._maker.go_on(seeds, state.start_maps[pair])
+        for i, start in zip(pair, found, strict=True):
+            state.start_maps[i] = start.volume
+            state.starts[i] = start.record | {"agreement": float(same.max()), "is_continued": True}
+            self._use_start(i)
+            self._show(f"start {i + 1} continued", self.store.box_A / state.radius)
 
     def _choose_start(self) -> None:
         """The likeliest start among the confirmed ones, or among all."""

@@ -111,7 +111,7 @@ class Bootstrap:
         disc = images.disc
         device = disc.kxy.device
         self.images, self.schedule, self.shifts_px = images, schedule, shifts_px.to(device)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.seed, self.generator = seed, torch.Generator().manual_seed(seed)
         radius = min(max(stage.last_radius for stage in schedule), disc.box / 2)
         box = box_for_radius(radius, disc.box)
         self.grid = BallGrid(box, radius)
@@ -124,13 +124,14 @@ class Bootstrap:
         self.best_rotation, self.best_shift = torch.zeros(2, n, dtype=torch.int64, device=device)
         self.queue = torch.empty(0, dtype=torch.int64)
         self.stage, self.stage_step = 0, 0
-        self.gains: list[float] = []
+        self.log_marginals: list[float] = []
         self._kept: tuple[tuple[float, int], SliceOperator, MirrorPairs] | None = None
+        self.denominator: Float[Tensor, "c v"] | None
         if volumes is None:
             sums = torch.stack([self._random_sums(min(schedule[0].first_radius, radius)) for _ in range(classes)]) / classes
             self.denominator, self.volumes = sums[..., 2], self._step_of(sums)
         else:
-            self.denominator, self.volumes = torch.zeros(classes, self.grid.n_voxels, device=device), volumes
+            self.denominator, self.volumes = None, volumes
         self.velocity = torch.zeros_like(self.volumes)
 
     @property
@@ -152,23 +153,27 @@ class Bootstrap:
         stage = self.schedule[self.stage]
         batch = torch.arange(len(self.class_probability), device=self.kxy.device) if stage.is_whole else self._next_batch()
         sums, log_marginal = self._gradient(batch, stage.spacing_deg, self.radius)
-        rate = 1.0 if stage.is_whole else DENOMINATOR_RATE
-        self.denominator = (1 - rate) * self.denominator + rate * sums[..., 2]
+        rate = 1.0 if stage.is_whole or self.denominator is None else DENOMINATOR_RATE
+        self.denominator = rate * sums[..., 2] + (0.0 if self.denominator is None else (1 - rate) * self.denominator)
         ascent = self._step_of(torch.cat([sums[..., :2], self.denominator[..., None]], dim=-1))
         self.velocity = stage.momentum * self.velocity + stage.rate * ascent
         self.volumes = self.volumes + self.velocity
-        self.gains.append(log_marginal)
+        self.log_marginals.append(log_marginal)
         self.stage_step += 1
         if self.stage_step >= stage.steps or self._stands_still(stage):
-            self.stage, self.stage_step, self.gains = self.stage + 1, 0, []
+            self.end_stage()
         return log_marginal
+
+    def end_stage(self) -> None:
+        """Go on to the next stage of the schedule."""
+        self.stage, self.stage_step = self.stage + 1, 0
 
     def _stands_still(self, stage: Stage) -> bool:
         """Whether the likelihood of the last two windows exceeds that of the window before by less than its error."""
         w = stage.patience
-        if not w or len(self.gains) < 4 * w or stage.radius(self.stage_step) < stage.last_radius:
+        if not w or self.stage_step < 4 * w or stage.radius(self.stage_step) < stage.last_radius:
             return False
-        windows = torch.tensor(self.gains[-3 * w :]).view(3, w)
+        windows = torch.tensor(self.log_marginals[-3 * w :]).view(3, w)
         error = float(windows.std(dim=1).mean()) / w**0.5
         means = windows.mean(dim=1)
         return bool(means[1:].max() < means[0] + error)

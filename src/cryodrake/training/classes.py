@@ -208,9 +208,14 @@ def _judge(reporter: AbstractReporter, folders: list[Path], label: Int64[Tensor,
         do = "see `cryodrake abinit` with fewer --classes" if all_must else "images that fit no map are often of no particle"
         reporter.warn(f"{', '.join(bad)} did not converge; {do}")
     converged = not bad if all_must else parts[0]["converged"]
+    found = (
+        "not all images are of one structure: "
+        if len(bad) < len(parts)
+        else "NOT converged, neither all images together nor apart: "
+    )
     reporter.finish(
         converged,
-        ("" if all_must else "not all images are of one structure: ") + "; ".join(words),
+        ("" if all_must else found) + "; ".join(words),
         resolution_A=parts[0]["resolution_A"],
         confident_share=sum(s * (part["confident_share"] or 0.0) for s, part in zip(share, parts, strict=True)),
         mean_pose_change_deg=parts[0]["mean_pose_change_deg"],

@@ -2,8 +2,11 @@
 
 Independent starts do not end on the same wrong map by chance, so agreement of two maps (after alignment over rotations, shifts
 and hands) confirms both; the likelier one goes on. The first two run side by side and are compared on the way: where data are
-clear they agree after a tenth of the schedule, and need no more. Without agreement the likeliest of all goes on, and the run
-says so.
+clear they agree after a tenth of the schedule, and need no more.
+
+Where images are faint, maps go on to improve long after the likelihood of a batch shows it. So if no two of all starts agree,
+the two likeliest are continued side by side, on a finer grid, for as long as they come closer to each other. Without agreement
+even then the likeliest of all goes on, and the run says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +21,7 @@ from cryodrake.inference.alignment import align, move, within_ball
 from cryodrake.inference.source import AbstractImages
 from cryodrake.physics.fsc import fsc
 from cryodrake.physics.grids import shift_grid
-from cryodrake.training.bootstrap import Bootstrap
+from cryodrake.training.bootstrap import SCHEDULE, Bootstrap, Stage
 
 FIRST_STARTS = 2
 MOST_STARTS = 5
@@ -27,6 +30,9 @@ AVERAGED_STEPS = 20
 SHIFT_STEP_PX = 2.0
 AGREEMENT = 0.7  # mean FSC over the shells of the maps, of starts that ran to their end
 EARLY_AGREEMENT = 0.8  # the same on the way: then they may stop there
+CONTINUED = (Stage(480, 15.0, 10.0, 10.0, rate=0.3, momentum=0.8), SCHEDULE[-1])
+COMPARED = 80  # steps from one comparison of those that are continued to the next
+PROGRESS = 0.02  # of agreement, that two comparisons must bring
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,41 +43,74 @@ class Start:
     record: dict[str, Any]
 
 
-def run_starts(
-    images: AbstractImages,
-    n: int,
-    extent_px: float,
-    mask_radius: float,
-    seeds: Sequence[int],
-    earlier: Float[Tensor, "m d d d"],
-    tell: Callable[[int, int, float], None],
-) -> tuple[list[Start], Float[Tensor, "a m2"]]:
-    """Starts side by side, until all are done or one agrees early with another or with an `earlier` map.
+@dataclass(frozen=True, eq=False)
+class StartMaker:
+    """What starts are made from: images, their number, shifts of at most `extent_px`, the mask's radius as a fraction of the box.
 
-    `tell` hears (done, total, log marginal) of all steps. Returns the starts and their agreement with earlier maps and each other
-    (0 with themselves), m2 = m + a.
+    `tell` hears (done, total, log marginal) of all steps of starts that run side by side.
     """
-    lattice = shift_grid(extent_px, SHIFT_STEP_PX)
-    running = [Bootstrap(images, n, lattice, mask_radius, seed) for seed in seeds]
-    total = sum(start.total_steps for start in running)
-    heard: list[list[float]] = [[] for _ in seeds]
-    compared = FIRST_COMPARED
-    while True:
-        while len(max(heard, key=len)) < compared and not all(start.done for start in running):
-            for start, log_marginals in zip(running, heard, strict=True):
+
+    images: AbstractImages
+    n: int
+    extent_px: float
+    mask_radius: float
+    tell: Callable[[int, int, float], None]
+
+    def run(self, seeds: Sequence[int], earlier: Float[Tensor, "m d d d"]) -> tuple[list[Start], Float[Tensor, "a m2"]]:
+        """Starts from random poses, until all are done or one agrees early with another or with an `earlier` map.
+
+        Returns the starts and their agreement with earlier maps and each other (0 with themselves), m2 = m + a.
+        """
+        running = [Bootstrap(self.images, self.n, self._shifts_px, self.mask_radius, seed) for seed in seeds]
+        compared = FIRST_COMPARED
+        while True:
+            self._advance(running, compared)
+            same = _agreements(running, earlier)
+            if all(start.done for start in running) or float(same.max()) >= EARLY_AGREEMENT:
+                return [_start_of(start) for start in running], same
+            compared *= 2
+
+    def go_on(self, seeds: Sequence[int], maps: Float[Tensor, "a d d d"]) -> tuple[list[Start], Float[Tensor, "a a"]]:
+        """Starts from the maps of others: until two agree early or agree no better any more, and then through the last stage."""
+        running = [
+            Bootstrap(
+                self.images, self.n, self._shifts_px, self.mask_radius, seed, schedule=CONTINUED, volumes=volume[None].clone()
+            )
+            for seed, volume in zip(seeds, maps, strict=True)
+        ]
+        told: list[float] = []
+        while not running[0].stage and not _stand_still(told):
+            self._advance(running, COMPARED * (len(told) + 1))
+            told.append(float(_agreements(running, maps[:0]).max()))
+        for start in running:
+            while not start.stage:
+                start.end_stage()
+        self._advance(running, running[0].total_steps)
+        return [_start_of(start) for start in running], _agreements(running, maps[:0])
+
+    @property
+    def _shifts_px(self) -> Float[Tensor, "t 2"]:
+        return shift_grid(self.extent_px, SHIFT_STEP_PX)
+
+    def _advance(self, running: list[Bootstrap], steps: int) -> None:
+        """Until one has made so many steps, or all are done."""
+        total = sum(start.total_steps for start in running)
+        while max(len(start.log_marginals) for start in running) < steps and not all(start.done for start in running):
+            for start in running:
                 if not start.done:
-                    log_marginals.append(start.step())
-                    tell(sum(map(len, heard)), total, log_marginals[-1])
-        same = _agreements(running, earlier)
-        if all(start.done for start in running) or float(same.max()) >= EARLY_AGREEMENT:
-            break
-        compared *= 2
-    starts = []
-    for start, log_marginals, seed in zip(running, heard, seeds, strict=True):
-        tail = torch.tensor(log_marginals[-AVERAGED_STEPS:])
-        record = {"seed": seed, "log_marginal": float(tail.mean()), "steps": len(log_marginals), "agreement": 0.0}
-        starts.append(Start(start.volumes[0], record))
-    return starts, same
+                    log_marginal = start.step()
+                    self.tell(sum(len(start.log_marginals) for start in running), total, log_marginal)
+
+
+def _start_of(run: Bootstrap) -> Start:
+    tail = torch.tensor(run.log_marginals[-AVERAGED_STEPS:])
+    record = {"seed": run.seed, "log_marginal": float(tail.mean()), "steps": len(run.log_marginals), "agreement": 0.0}
+    return Start(run.volumes[0], record)
+
+
+def _stand_still(told: list[float]) -> bool:
+    """Whether starts that agreed so well, one comparison after another, agree or will not."""
+    return max(told, default=0.0) >= EARLY_AGREEMENT or (len(told) > 2 and max(told[-2:]) < max(told[:-2]) + PROGRESS)
 
 
 def _agreements(running: list[Bootstrap], earlier: Float[Tensor, "m d d d"]) -> Float[Tensor, "a m2"]:
@@ -91,6 +130,16 @@ def agreement(a: Float[Tensor, "d d d"], b: Float[Tensor, "d d d"], radius: floa
     return float(fsc(within_ball(a), move(b, align(a, b)))[1 : int(radius)].mean())
 
 
+def likeliest_two(starts: list[dict[str, Any]]) -> list[int]:
+    """Which of the starts."""
+    return sorted(sorted(range(len(starts)), key=lambda i: -starts[i]["log_marginal"])[:2])
+
+
 def confirmed(starts: list[dict[str, Any]]) -> bool:
     """Whether the best start's map was found twice."""
     return max((start["agreement"] for start in starts), default=0.0) >= AGREEMENT
+
+
+def are_continued(starts: list[dict[str, Any]]) -> bool:
+    """Whether two of them were."""
+    return any(start.get("is_continued", False) for start in starts)
