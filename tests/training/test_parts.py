@@ -69,6 +69,27 @@ def test_what_is_no_particle_becomes_a_class(job, dirty):
     assert found.classes[0].rotation_error_median_deg < 5
 
 
+@pytest.mark.parametrize(
+    ("converged", "all_must", "begins"),
+    [
+        ((True, False), False, "not all images are of one structure: class 1 (75% of the images) converged; class 2"),
+        ((False, False), False, "NOT converged, neither all images together nor apart: class 1"),
+        ((False, False), True, "class 1 (75% of the images) NOT converged"),
+    ],
+)
+def test_a_verdict_on_classes_begins_with_what_was_found(converged, all_must, begins, tmp_path):
+    folders = [tmp_path / f"class_{c}" for c in (1, 2)]
+    for folder, good in zip(folders, converged, strict=True):
+        folder.mkdir()
+        JobFolder(folder).write_status(converged=good, verdict="converged" if good else "NOT converged")
+    reporter = QuietReporter()
+    classes._judge(reporter, folders, torch.tensor([0, 0, 0, 1]), all_must)
+    kind, told = reporter.events[-1]
+    assert kind == "verdict"
+    assert told["verdict"].startswith(begins)
+    assert told["converged"] == converged[0]
+
+
 def test_the_class_of_the_structure_goes_on_from_its_refinement(dirty, tmp_path, monkeypatch):
     """Also in a run that was stopped between; other classes have nothing to go on from."""
     store = CoefficientStore.build(read_particles(dirty / "particles.star"))

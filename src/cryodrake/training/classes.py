@@ -38,6 +38,8 @@ LEAST_IMAGES = 100  # of a class: fewer make no map, and go to their next likeli
 MIXTURE = "mixture"  # name of a checkpoint
 OWN = "own."  # names there of what is of the run before
 OF_LARGEST = ("consensus.mrc", "half1_unfil.mrc", "half2_unfil.mrc", "fsc.csv")
+SEVERAL = "not all images are of one structure: "
+NONE = "NOT converged, neither all images together nor apart: "
 OpenPart = Callable[[AbinitConfig], JobFolder]
 
 
@@ -208,14 +210,10 @@ def _judge(reporter: AbstractReporter, folders: list[Path], label: Int64[Tensor,
         do = "see `cryodrake abinit` with fewer --classes" if all_must else "images that fit no map are often of no particle"
         reporter.warn(f"{', '.join(bad)} did not converge; {do}")
     converged = not bad if all_must else parts[0]["converged"]
-    found = (
-        "not all images are of one structure: "
-        if len(bad) < len(parts)
-        else "NOT converged, neither all images together nor apart: "
-    )
+    begins = "" if all_must else SEVERAL if len(bad) < len(parts) else NONE
     reporter.finish(
         converged,
-        ("" if all_must else found) + "; ".join(words),
+        begins + "; ".join(words),
         resolution_A=parts[0]["resolution_A"],
         confident_share=sum(s * (part["confident_share"] or 0.0) for s, part in zip(share, parts, strict=True)),
         mean_pose_change_deg=parts[0]["mean_pose_change_deg"],
