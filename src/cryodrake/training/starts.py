@@ -30,6 +30,7 @@ AVERAGED_STEPS = 20
 SHIFT_STEP_PX = 2.0
 AGREEMENT = 0.7  # mean FSC over the shells of the maps, of starts that ran to their end
 EARLY_AGREEMENT = 0.8  # the same on the way: then they may stop there
+# The first stage is as hot as a start's: with steps half as long, or of five times as many images, maps stay where they are.
 CONTINUED = (Stage(480, 15.0, 10.0, 10.0, rate=0.3, momentum=0.8), SCHEDULE[-1])
 COMPARED = 80  # steps from one comparison of those that are continued to the next
 PROGRESS = 0.02  # of agreement, that two comparisons must bring
@@ -83,7 +84,7 @@ class StartMaker:
             self._advance(running, COMPARED * (len(told) + 1))
             told.append(float(_agreements(running, maps[:0]).max()))
         for start in running:
-            while not start.stage:
+            if not start.stage:
                 start.end_stage()
         self._advance(running, running[0].total_steps)
         return [_start_of(start) for start in running], _agreements(running, maps[:0])
