@@ -181,6 +181,7 @@ def main() -> None:
             print(table(["radius", "states", "ARI", "right"], apart))
         print(table(["sharpness", "gain", "error", "R2"], rows))
         print(table(["off by °", "R2, pose believed", "integrated out"], off))
+        options.out.parent.mkdir(parents=True, exist_ok=True)
         with options.out.open("a") as file:
             result = {"set": name, "states": options.states, "apart": apart}
             file.write(json.dumps(result | {"components": rows, "off": off}) + "\n")

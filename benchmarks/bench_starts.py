@@ -50,11 +50,10 @@ def measure(data: Path, n: int, seed: int, device: str, without_empty: bool, con
     began = time.perf_counter()
     for i in range(n):
         start = Bootstrap(images, store.n, lattice, MASK_RADIUS, 1000 * seed + i)
-        heard = []
         while not start.done:
-            heard.append(start.step())
+            start.step()
         maps.append(start.volumes[0])
-        log_marginals.append(sum(heard[-starts.AVERAGED_STEPS :]) / starts.AVERAGED_STEPS)
+        log_marginals.append(sum(start.log_marginals[-starts.AVERAGED_STEPS :]) / starts.AVERAGED_STEPS)
     seconds = (time.perf_counter() - began) / n
     density, pixel_size_A = true_map(data / "truth")
     truth = in_box(resample(density, pixel_size_A, store.box, store.pixel_size_A), len(maps[0]))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.inference.reference import in_box
 from cryodrake.io.job import JobFolder
 from cryodrake.io.particles import read_particles
 from cryodrake.training import starts
@@ -72,7 +73,7 @@ def test_those_that_go_on_end_with_the_last_stage(images, short, monkeypatch, ag
 
 
 def test_a_run_whose_starts_disagree_continues_two_of_them(small, short, monkeypatch, tmp_path):
-    """Once: they take the place of what they were, and the likelier is chosen whether or not they agree."""
+    """Once: they take the place of what they were; if they do not agree either, the likeliest of all is chosen."""
     monkeypatch.setattr(starts, "Bootstrap", functools.partial(Bootstrap, schedule=(LAST,)))
     monkeypatch.setattr(starts, "agreement", lambda a, b, radius: 0.1)
     config = AbinitConfig(particles=small / "particles.star", out=tmp_path / "job")
@@ -86,3 +87,5 @@ def test_a_run_whose_starts_disagree_continues_two_of_them(small, short, monkeyp
     assert all(records[i]["steps"] > LAST.steps for i in continued)
     assert run.state.phase == "refine"
     assert not starts.confirmed(records)
+    likeliest = max(range(len(records)), key=lambda i: records[i]["log_marginal"])
+    assert torch.equal(run.state.maps[0, 0], in_box(run.state.start_maps[likeliest], store.box))

@@ -153,8 +153,10 @@ class Bootstrap:
         stage = self.schedule[self.stage]
         batch = torch.arange(len(self.class_probability), device=self.kxy.device) if stage.is_whole else self._next_batch()
         sums, log_marginal = self._gradient(batch, stage.spacing_deg, self.radius)
-        rate = 1.0 if stage.is_whole or self.denominator is None else DENOMINATOR_RATE
-        self.denominator = rate * sums[..., 2] + (0.0 if self.denominator is None else (1 - rate) * self.denominator)
+        if stage.is_whole or self.denominator is None:
+            self.denominator = sums[..., 2]
+        else:
+            self.denominator = (1 - DENOMINATOR_RATE) * self.denominator + DENOMINATOR_RATE * sums[..., 2]
         ascent = self._step_of(torch.cat([sums[..., :2], self.denominator[..., None]], dim=-1))
         self.velocity = stage.momentum * self.velocity + stage.rate * ascent
         self.volumes = self.volumes + self.velocity
