@@ -160,6 +160,7 @@ OTHERS: Sets = {
     "polempty": ((_POLYMERASE,), "C1", {"motion": "hinge", "empty_share": 0.2, "snr": 0.1, "seed": 123}),
 }
 ALL = SETS | HETEROGENEOUS | LARGE | OTHERS
+DIM = 0.5  # of the SNR of a set drawn at random: dim3 is drawn3 in twice the noise
 
 
 def entry(name: str) -> tuple[tuple[str, ...], str, dict[str, Any]]:
@@ -168,8 +169,12 @@ def entry(name: str) -> tuple[tuple[str, ...], str, dict[str, Any]]:
     Raises:
         KeyError: no set of this name.
     """
-    number = name.removeprefix("drawn")
-    return drawn(int(number)) if name != number and number.isdecimal() else ALL[name]
+    for prefix, share in (("drawn", 1.0), ("dim", DIM)):
+        number = name.removeprefix(prefix)
+        if number != name and number.isdecimal():
+            structures, symmetry, options = drawn(int(number))
+            return structures, symmetry, options | {"snr": options["snr"] * share}
+    return ALL[name]
 
 
 def make(name: str, out: Path, shared: Path, **changes: Any) -> Path:

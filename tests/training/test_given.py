@@ -10,7 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from cryodrake.analysis.evaluate import EvaluateConfig, evaluate
 from cryodrake.app.cli import main
-from cryodrake.app.runner import run_job
+from cryodrake.app.runner import run_job, words_to_open
 from cryodrake.data.simulation import simulate
 from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.errors import InputError
@@ -44,6 +44,14 @@ def test_states_follow_the_hinge_and_poses_stay(trained, hinge):
     table = read_particles(trained.path / "particles.star", need_images=False).table
     np.testing.assert_allclose(table.rotations, hinge.rotation.numpy(), atol=1e-5)
     assert "states explain unseen images better" in trained.status["verdict"]
+
+
+def test_the_states_are_among_the_files_to_look_at(trained):
+    said = words_to_open(trained)
+    for name in ("maps/states/view.cxc", "latents.npy", "particles.star"):
+        assert str(trained.path / name) in said
+        assert (trained.path / name).exists()
+    assert "classes" not in said.replace("of states, or of classes", "")  # there are none
 
 
 def test_distances_of_states_are_those_of_their_maps(trained):
