@@ -5,6 +5,8 @@ import shutil
 import sys
 import types
 
+import pytest
+
 from cryodrake.analysis.evaluate import EvaluateConfig
 from cryodrake.analysis.evaluate_result import EvaluationResult
 from cryodrake.app import evaluate
@@ -19,16 +21,18 @@ def know_the_truth(config, job, reporter):
     reporter.finish(True, "it converged")
 
 
-def test_the_demo_says_how_good_it_is_and_what_to_open(tmp_path, monkeypatch, capsys):
-    module = types.ModuleType("cryodrake.training.abinit")
-    module.run = know_the_truth
+@pytest.mark.parametrize(("zdim", "motion"), [(4, "hinge"), (0, "none")])
+def test_the_demo_says_how_good_it_is_and_what_to_open(tmp_path, monkeypatch, capsys, zdim, motion):
+    module, configs = types.ModuleType("cryodrake.training.abinit"), []
+    module.run = lambda config, *rest: configs.append(config) or know_the_truth(config, *rest)
     monkeypatch.setitem(sys.modules, "cryodrake.training.abinit", module)
     # Where another test has loaded the real one, it is also an attribute of its package, which is looked at first.
     monkeypatch.setattr("cryodrake.training.abinit", module, raising=False)
     demo, result = tmp_path / "demo", EvaluationResult(n=40)
     asked = []
     monkeypatch.setattr("cryodrake.analysis.evaluate.evaluate", lambda config: asked.append(config) or result)
-    assert main(["demo", "-o", str(demo), "--n", "40"]) == 0
+    options = [] if zdim else ["--zdim", "0"]  # states are what one sees first
+    assert main(["demo", "-o", str(demo), "--n", "40", *options]) == 0
     said = capsys.readouterr().out
     assert result.summary() in said
     assert asked == [EvaluateConfig(job=demo / "job", truth=demo / "data")]
@@ -38,6 +42,14 @@ def test_the_demo_says_how_good_it_is_and_what_to_open(tmp_path, monkeypatch, ca
     saved = (demo / "data" / "job.toml").read_text()
     assert 'command = "simulate"' in saved
     assert "\nn = 40 " in saved
+    assert f'motion = "{motion}"' in saved
+    assert [config.zdim for config in configs] == [zdim]
+
+
+def test_the_demo_simulates_nothing_for_states_that_cannot_be(tmp_path, capsys):
+    assert main(["demo", "-o", str(tmp_path / "demo"), "--zdim", "99"]) == 2
+    assert "zdim is 99" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()
 
 
 def test_evaluate_speaks_words_or_json(monkeypatch, capsys):

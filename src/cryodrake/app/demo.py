@@ -1,4 +1,4 @@
-"""`cryodrake demo`: simulate the built-in complex, reconstruct it from its images alone, and compare with the truth."""
+"""`cryodrake demo`: simulate the built-in complex as it moves, find poses and states from its images alone, compare with the truth."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ class DemoConfig:
     """Folder to make; where it is taken, one with a number behind it."""
     n: int = 5000
     """Number of images."""
+    zdim: int = 4
+    """Dimensions of each particle's state; 0: a complex that keeps still, and one map of it."""
     seed: int = 0
     """Seed of the simulation and of the reconstruction."""
 
@@ -36,11 +38,12 @@ def main(config: DemoConfig) -> None:
 
     out = free_folder(config.out)
     data, job = out / "data", out / "job"
-    simulate.run(SimulateConfig(out=data, n=config.n, seed=config.seed))
-    done = run_job(AbinitConfig(particles=data / "particles.star", out=job, seed=config.seed), "abinit", abinit.run)
+    asked = AbinitConfig(particles=data / "particles.star", out=job, zdim=config.zdim, seed=config.seed)
+    simulate.run(SimulateConfig(out=data, n=config.n, motion="hinge" if config.zdim else "none", seed=config.seed))
+    done = run_job(asked, "abinit", abinit.run)
     result = evaluate(EvaluateConfig(job=job, truth=data))
     print(f"\n{result.summary()}\n\nTo look at:\n{words_to_open(done)}")
-    print(f"  {data / 'truth' / 'volumes' / 'state_000.mrc'}  the true map, to compare")
+    print(f"  {data / 'truth' / 'volumes' / 'state_000.mrc'}  the true map{', in its first state' * (config.zdim > 0)}, to compare")
 
 
 def free_folder(wanted: Path) -> Path:
