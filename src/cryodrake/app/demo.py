@@ -1,4 +1,4 @@
-"""`cryodrake demo`: simulate the built-in complex as it moves, find poses and states from its images, and compare with the truth."""
+"""`cryodrake demo`: simulate a complex that moves, find poses and states from its images alone, and compare with the truth."""
 
 from dataclasses import dataclass
 from pathlib import Path
