@@ -16,8 +16,8 @@ from torch import Tensor
 
 from cryodrake.physics import cells, slices_compiled
 from cryodrake.physics.ball_grid import BallGrid
+from cryodrake.physics.ball_transform import ball_of, density_of
 from cryodrake.physics.compiled import is_compiled_for
-from cryodrake.physics.fourier import centred_resize, half_to_volume, volume_to_half
 
 
 def gridding_window(box: int, padded: int, device: str | torch.device) -> Float[Tensor, "d d d"]:
@@ -30,23 +30,11 @@ def gridding_window(box: int, padded: int, device: str | torch.device) -> Float[
 def raster(volume: Float[Tensor, "*r d d d"], grid: BallGrid) -> Float[Tensor, "v r2"]:
     """Density to half ball, gridding-corrected; r volumes side by side as r2 = 2r columns (re₁, im₁, re₂, im₂, …)."""
     volumes = volume.reshape(-1, *volume.shape[-3:])
+    window = gridding_window(volume.shape[-1], volume.shape[-1] * grid.oversampling, volume.device)
     ball = volume.new_empty(grid.n_voxels, len(volumes), 2)
-    for i, single in enumerate(volumes):  # one at a time: the padded box is large
-        ball[:, i] = _raster(single, grid)
+    for i, single in enumerate(volumes):  # one at a time: beside its ball each needs room for half of it
+        ball[:, i] = ball_of(single / window, grid)
     return ball.flatten(1)
-
-
-def _raster(volume: Float[Tensor, "d d d"], grid: BallGrid) -> Float[Tensor, "v 2"]:
-    d, padded = volume.shape[-1], volume.shape[-1] * grid.oversampling
-    corrected = volume / gridding_window(d, padded, volume.device)
-    # factor: volume_to_coeff divides by the padded size, the convention by d.
-    half = volume_to_half(centred_resize(corrected, padded, 3)) * grid.oversampling
-    m, c = grid.half, padded // 2
-    below, above, right = min(m, c), min(m, c - 1), min(m + 1, c - 1)  # what there is of the half ball in the padded box
-    cut = half.new_zeros(*grid.shape)
-    zy = slice(m - below, m + above + 1), slice(c - below, c + above + 1)
-    cut[zy[0], zy[0], : right + 1] = half[zy[1], zy[1], : right + 1]
-    return torch.view_as_real(cut.reshape(-1))
 
 
 def unraster(ball: Float[Tensor, "v 2"], grid: BallGrid) -> Float[Tensor, "d d d"]:
@@ -55,17 +43,7 @@ def unraster(ball: Float[Tensor, "v 2"], grid: BallGrid) -> Float[Tensor, "d d d
     Values that were averaged by `backproject` carry sinc² as well (each voxel is a trilinear mean of its surroundings), so
     it is divided out, as in `raster`: unraster(raster(f)) is f / sinc⁴, and only slicing lies between the two.
     """
-    padded = grid.box * grid.oversampling
-    m, c = grid.half, padded // 2
-    half = torch.view_as_complex(ball.contiguous()).reshape(grid.shape)
-    inside = min(m, c - 1)
-    half = half[m - inside : m + inside + 1, m - inside : m + inside + 1, : inside + 1]
-    spectrum = half.new_zeros(padded, padded, c + 1)
-    spectrum[c - inside : c + inside + 1, c - inside : c + inside + 1, : inside + 1] = half
-    plane = half[:, :, 0]
-    spectrum[c - inside : c + inside + 1, c - inside : c + inside + 1, 0] = (plane + plane.flip(0, 1).conj()) / 2
-    density = centred_resize(half_to_volume(spectrum), grid.box, 3) / grid.oversampling
-    return density / gridding_window(grid.box, padded, ball.device)
+    return density_of(ball, grid) / gridding_window(grid.box, grid.box * grid.oversampling, ball.device)
 
 
 class _Slices(torch.autograd.Function):
