@@ -1,20 +1,26 @@
 """Random starts that go on: for how long, in which order, and what becomes of them."""
 
 import functools
+import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from cryodrake.data.coefficients import CoefficientStore
+from cryodrake.data.simulation import simulate
+from cryodrake.data.simulation_config import SimulateConfig
 from cryodrake.inference.reference import in_box
 from cryodrake.io.job import JobFolder
 from cryodrake.io.particles import read_particles
-from cryodrake.training import starts
+from cryodrake.training import refinement, starts
 from cryodrake.training.abinit import AbinitRun
-from cryodrake.training.bootstrap import Bootstrap, Stage
+from cryodrake.training.bootstrap import SCHEDULE, Bootstrap, Stage
 from cryodrake.training.config import AbinitConfig
 from cryodrake.training.events import QuietReporter
 from cryodrake.training.images import WeightedImages
+from cryodrake.training.loading import MASK_RADIUS
 
 HOT, LAST = Stage(12, 60.0, 5.0, 5.0, rate=0.3, momentum=0.8), Stage(3, 60.0, 5.0, 5.0, rate=0.2, momentum=0.5)
 
@@ -89,3 +95,32 @@ def test_a_run_whose_starts_disagree_continues_two_of_them(small, short, monkeyp
     assert not starts.confirmed(records)
     likeliest = max(range(len(records)), key=lambda i: records[i]["log_marginal"])
     assert torch.equal(run.state.maps[0, 0], in_box(run.state.start_maps[likeliest], store.box))
+
+
+def test_images_of_nothing_are_told_from_faint_particles(tmp_path, monkeypatch):
+    """By their first steps, in which neither comes to a map."""
+    first = (SCHEDULE[0], replace(SCHEDULE[1], steps=starts.FIRST_COMPARED - SCHEDULE[0].steps))
+    monkeypatch.setattr(starts, "Bootstrap", functools.partial(Bootstrap, schedule=first))
+    data = simulate(SimulateConfig(out=tmp_path / "data", n=600, box=32, snr=0.06, empty_share=0.5, seed=4))
+    empty = torch.from_numpy(np.load(data / "truth" / "empty.npy"))
+    store = CoefficientStore.build(read_particles(data / "particles.star"))
+    for rows, is_nothing in ((empty.nonzero()[:, 0], True), ((~empty).nonzero()[:, 0], False)):
+        images = WeightedImages(store.select(rows), store.noise, torch.ones(len(rows)))
+        maker = starts.StartMaker(images, len(rows), refinement.SHIFT_EXTENT * store.box, MASK_RADIUS, lambda *_: None)
+        found, _ = maker.run([0], torch.zeros(0, 24, 24, 24))
+        assert starts.are_of_nothing([found[0].record]) == is_nothing
+
+
+def test_a_run_on_images_of_nothing_makes_two_starts_and_no_classes(small, monkeypatch, tmp_path):
+    monkeypatch.setattr(starts, "Bootstrap", functools.partial(Bootstrap, schedule=(LAST,)))
+    monkeypatch.setattr(starts, "agreement", lambda a, b, radius: 0.1)
+    monkeypatch.setattr(starts, "NOTHING", math.inf)
+    particles = read_particles(small / "particles.star")
+    config = AbinitConfig(particles=small / "particles.star", out=tmp_path / "job", zdim=1)
+    run = AbinitRun.open(config, JobFolder.create(config.out), QuietReporter(), particles, CoefficientStore.build(particles))
+    run.bootstrap()
+    assert len(run.state.starts) == starts.FIRST_STARTS
+    assert not run.asks_for_parts
+    assert not starts.are_of_nothing([])
+    run.state.starts[0]["agreement"] = starts.AGREEMENT
+    assert run.asks_for_parts

@@ -17,10 +17,12 @@ from cryodrake.training.state import RunState
 from cryodrake.training.verdict import LEAST_CONFIDENT, LEAST_SHELL, judge
 
 
-def a_state(store, agreement=0.9, confident=0.8, last_shell=14):
+def a_state(store, agreement=0.9, confident=0.8, last_shell=14, first=40.0):
     n = store.n
     state = RunState.first(torch.arange(n) % 2 + 1, store.noise, store.box)
-    state.starts = [{"seed": i, "log_marginal": 50.0, "steps": 9, "agreement": agreement} for i in range(2)]
+    state.starts = [
+        {"seed": i, "log_marginal": 50.0, "first_log_marginal": first, "steps": 9, "agreement": agreement} for i in range(2)
+    ]
     state.confidence = (torch.arange(n) < confident * n).float()
     state.fsc = (torch.arange(store.box // 2 + 1) <= last_shell).float()
     state.history = [{"mean_pose_change_deg": 99.0, "whole": True, "moved_share": 0.99}]
@@ -83,6 +85,7 @@ def test_two_kinds_of_images_are_told_of(store):
     ("doubt", "words"),
     [
         ({"agreement": starts.AGREEMENT - 0.01}, "starts agreed"),
+        ({"agreement": 0.3, "first": starts.NOTHING - 0.1}, "seem to hold no particle"),
         ({"confident": LEAST_CONFIDENT - 0.02}, "of the images are sure"),
         ({"last_shell": int(LEAST_SHELL) - 2}, "half maps agree only"),
     ],
@@ -93,6 +96,11 @@ def test_every_doubt_is_enough_and_is_named(store, doubt, words):
     assert words in verdict.words
     assert verdict.words.startswith("NOT converged")
     assert "Do not trust" in verdict.words
+
+
+def test_images_of_whatever_kind_whose_starts_agree_hold_a_particle(store):
+    assert judge(a_state(store, first=starts.NOTHING - 0.1), store).converged
+    assert "no particle" not in judge(a_state(store, agreement=0.3), store).words
 
 
 def test_groups_of_states_are_told_with_their_shares(store):

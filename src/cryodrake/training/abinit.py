@@ -118,7 +118,7 @@ class AbinitRun:
         """Random starts until two agree; the likelier of those (or the likeliest of all) becomes both halves' reference."""
         state = self.state
         while state.phase == "bootstrap":
-            if starts.confirmed(state.starts) or starts.are_continued(state.starts):
+            if any(is_enough(state.starts) for is_enough in (starts.confirmed, starts.are_continued, starts.are_of_nothing)):
                 self._choose_start()
                 state.phase, state.active = "refine", min(FIRST_IMAGES, self.store.n)
             elif len(state.starts) < starts.MOST_STARTS:
@@ -198,7 +198,9 @@ class AbinitRun:
 
     @property
     def asks_for_parts(self) -> bool:
-        """Whether `find_parts` is worth its time: for states, and where one map seems to be of two structures."""
+        """Whether `find_parts` is worth its time: for states, and where one map seems to be of two structures; of noise never."""
+        if starts.are_of_nothing(self.state.starts):
+            return False
         return self.config.zdim > 0 or (self.config.classes is None and searches.are_two_kinds(self.state.surprise))
 
     def find_parts(self) -> Several | None:

@@ -6,7 +6,8 @@ clear they agree after a tenth of the schedule, and need no more.
 
 Where images are faint, maps go on to improve long after the likelihood of a batch shows it. So if no two of all starts agree,
 the two likeliest are continued side by side, on a finer grid, for as long as they come closer to each other. Without agreement
-even then the likeliest of all goes on, and the run says so.
+even then the likeliest of all goes on, and the run says so. Images of no particle end there after two starts: any particle is
+likelier to be a ball than nothing, long before it has a shape.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,6 +31,9 @@ AVERAGED_STEPS = 20
 SHIFT_STEP_PX = 2.0
 AGREEMENT = 0.7  # mean FSC over the shells of the maps, of starts that ran to their end
 EARLY_AGREEMENT = 0.8  # the same on the way: then they may stop there
+# Log marginal per image in the first FIRST_COMPARED steps: 0.3 (5000 images) to 1.6 (200) of noise alone, where a map is made of
+# that noise sooner; 3.8 of the faintest particles that ended in a map (docs/log.md).
+NOTHING = 2.5
 # The first stage is as hot as a start's: with steps half as long, or of five times as many images, maps stay where they are.
 CONTINUED = (Stage(480, 15.0, 10.0, 10.0, rate=0.3, momentum=0.8), SCHEDULE[-1])
 COMPARED = 80  # steps from one comparison of those that are continued to the next
@@ -104,8 +108,9 @@ class StartMaker:
 
 
 def _start_of(run: Bootstrap) -> Start:
-    tail = torch.tensor(run.log_marginals[-AVERAGED_STEPS:])
-    record = {"seed": run.seed, "log_marginal": float(tail.mean()), "steps": len(run.log_marginals), "agreement": 0.0}
+    told = torch.tensor(run.log_marginals)
+    means = {"log_marginal": float(told[-AVERAGED_STEPS:].mean()), "first_log_marginal": float(told[:FIRST_COMPARED].mean())}
+    record = {"seed": run.seed, **means, "steps": len(told), "agreement": 0.0}
     return Start(run.volumes[0], record)
 
 
@@ -139,6 +144,11 @@ def likeliest_two(starts: list[dict[str, Any]]) -> list[int]:
 def confirmed(starts: list[dict[str, Any]]) -> bool:
     """Whether the best start's map was found twice."""
     return max((start["agreement"] for start in starts), default=0.0) >= AGREEMENT
+
+
+def are_of_nothing(starts: list[dict[str, Any]]) -> bool:
+    """Whether their images hold hardly more than noise, so that neither more starts nor classes of them are worth their time."""
+    return bool(starts) and not confirmed(starts) and all(start["first_log_marginal"] < NOTHING for start in starts)
 
 
 def are_continued(starts: list[dict[str, Any]]) -> bool:

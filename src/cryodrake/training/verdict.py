@@ -8,7 +8,7 @@ from cryodrake.data.coefficients import CoefficientStore
 from cryodrake.physics.fsc import crossing_shell, resolution_A
 from cryodrake.training.bootstrap import SCHEDULE
 from cryodrake.training.searches import are_two_kinds, misfits
-from cryodrake.training.starts import confirmed
+from cryodrake.training.starts import are_of_nothing, confirmed
 from cryodrake.training.state import RunState
 
 LEAST_CONFIDENT = 0.5  # share of images whose basin is sure
@@ -31,6 +31,8 @@ def judge(state: RunState, store: CoefficientStore) -> Verdict:
     doubts = []
     if not confirmed(state.starts):
         doubts.append(f"no two of {len(state.starts)} random starts agreed")
+    if are_of_nothing(state.starts):
+        doubts.append("the images seem to hold no particle: a map of them explains hardly more than noise would")
     if share < LEAST_CONFIDENT:
         doubts.append(f"only {share:.0%} of the images are sure of their orientation")
     if shell < LEAST_SHELL:
