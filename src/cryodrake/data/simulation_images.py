@@ -40,9 +40,7 @@ class Projector:
         """Slices go as far out as images of the smallest pixel size need."""
         box = density.shape[-1]
         grid = BallGrid(box, box / 2 * max(1.0, pixel_size_A / smallest_pixel_A), 3 if box <= _LARGEST_BOX_AT_3 else 2)
-        # Columns one after the other in memory: `slice_ball` reads them one at a time, and would copy each every time.
-        ball = raster(density, grid).T.contiguous().T
-        return cls(Disc.build(box), grid, ball, pixel_size_A)
+        return cls(Disc.build(box), grid, raster(density, grid), pixel_size_A)
 
     def images(
         self,
